@@ -1,0 +1,26 @@
+//! The pure heart: what is observed, what is wanted, and what to do about the difference.
+//!
+//! Nothing here reads a clock, a socket, a file or the environment, and nothing is async. The edges observe the
+//! world into a [`Snapshot`], [`plan`] turns it into a [`Plan`] at a moment that is passed in, and the edges act on
+//! it. Every reason for an action, and for an action not taken, is part of the plan.
+
+mod demand;
+mod matching;
+mod model;
+mod name;
+mod plan;
+mod policy;
+mod schedule;
+mod survey;
+mod verdict;
+
+pub use demand::{Capabilities, Demand, DemandTest};
+pub use model::{
+    Agent, AgentId, AgentRef, JobRequest, ParallelJobs, PoolSnapshot, Purpose, RequestId, Run, RunPhase, Snapshot,
+    Stage,
+};
+pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
+pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
+pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
+pub use schedule::{Schedule, Weekday};
+pub use verdict::{LimitScope, Verdict};

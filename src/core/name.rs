@@ -1,0 +1,195 @@
+//! Names of runs. A name is a function of installation, organization, pool, purpose and attempt, so that repeating a
+//! step (after a crash, a lost answer, by a second orchestrator) meets what is there instead of making another.
+
+use sha2::{Digest, Sha256};
+
+use super::Purpose;
+
+/// The longest name of a run. A Job's pod gets a dash and five characters more and must still be a DNS label of 63.
+pub const MAX_NAME_LENGTH: usize = 57;
+
+/// The prefix of names where neither the environment nor a template gives one.
+pub const DEFAULT_PREFIX: &str = "agent-job-";
+
+/// 12 characters of base 32 carry 60 bits: among a million names, two meet with a chance of one in two million.
+const HASH_LENGTH: usize = 12;
+
+/// Enough to tell installations apart at a glance; the whole id is on the labels.
+const SHORT_ID_LENGTH: usize = 5;
+
+/// Who we are among all that serve the same pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    id: String,
+    short: String,
+}
+
+impl Installation {
+    /// An installation by its whole id, which has to be a valid label value.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        let id = id.into();
+        let short = short_hash(&["installation", &id], SHORT_ID_LENGTH);
+        Self { id, short }
+    }
+
+    /// The whole id, as it stands on labels.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The short form that stands in clear in every name.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.short
+    }
+}
+
+/// The name of a run and of its agent: `PREFIX-SHORT-HASH`, a DNS label (RFC 1123) of at most [`MAX_NAME_LENGTH`].
+#[must_use]
+pub fn run_name(
+    prefix: &str,
+    installation: &Installation,
+    organization: &str,
+    pool: &str,
+    template: &str,
+    purpose: Purpose,
+    attempt: u32,
+) -> String {
+    let attempt = attempt.to_string();
+    let hash = match purpose {
+        Purpose::Request(id) => {
+            short_hash(&[installation.id(), organization, pool, "request", &id.to_string(), &attempt], HASH_LENGTH)
+        }
+        Purpose::Slot(slot) => {
+            let slot = slot.to_string();
+            short_hash(&[installation.id(), organization, pool, "slot", template, &slot, &attempt], HASH_LENGTH)
+        }
+    };
+    format!("{}-{}-{hash}", clean_prefix(prefix), installation.short())
+}
+
+/// A prefix fit for a DNS label that starts with a letter or digit: lower case, other characters as dashes, no dash
+/// at its ends, short enough for the rest of the name to follow.
+#[must_use]
+pub fn clean_prefix(prefix: &str) -> String {
+    let room = MAX_NAME_LENGTH - HASH_LENGTH - SHORT_ID_LENGTH - 2;
+    let mut clean = String::new();
+    for c in prefix.to_lowercase().chars() {
+        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
+        if c != '-' || !(clean.is_empty() || clean.ends_with('-')) {
+            clean.push(c);
+        }
+    }
+    clean.truncate(room);
+    let clean = clean.trim_end_matches('-');
+    if clean.is_empty() { "agent".to_owned() } else { clean.to_owned() }
+}
+
+/// A pool's name as a label value, for selecting by eye: readable where the name allows it, always unique by a hash
+/// where it does not.
+#[must_use]
+pub fn pool_label(pool: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if pool.len() <= 63 && pool.chars().all(fits) && ends(pool.chars().next()) && ends(pool.chars().last()) {
+        return pool.to_owned();
+    }
+    let mut readable: String = pool.chars().map(|c| if fits(c) { c } else { '-' }).take(48).collect();
+    readable = readable.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    let hash = short_hash(&["pool", pool], HASH_LENGTH);
+    if readable.is_empty() { hash } else { format!("{readable}-{hash}") }
+}
+
+/// The first characters (at most 51) of the SHA-256 of the parts in lower-case base 32. Parts are kept apart by
+/// their lengths, so that no two lists of parts read the same.
+#[must_use]
+pub fn short_hash(parts: &[&str], length: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let digest = hasher.finalize();
+    let bit = |index: usize| (digest[index / 8] >> (7 - index % 8)) & 1;
+    (0..length.min(51))
+        .map(|position| {
+            let value = (0..5).fold(0, |value, offset| value << 1 | bit(position * 5 + offset));
+            char::from(ALPHABET[usize::from(value)])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::RequestId;
+
+    fn name(prefix: &str, pool: &str, request: i64, attempt: u32) -> String {
+        let us = Installation::new("0123456789abcdef");
+        run_name(
+            prefix,
+            &us,
+            "https://dev.azure.com/contoso",
+            pool,
+            "default",
+            Purpose::Request(RequestId(request)),
+            attempt,
+        )
+    }
+
+    fn is_dns_label(text: &str, longest: usize) -> bool {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !text.is_empty()
+            && text.len() <= longest
+            && text.chars().all(fits)
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    }
+
+    #[test]
+    fn a_prefix_counts_with_or_without_its_trailing_dash() {
+        assert_eq!(name("agent-job-", "Pool1", 1, 1), name("agent-job", "Pool1", 1, 1));
+        assert!(name("agent-job-", "Pool1", 1, 1).starts_with("agent-job-"));
+    }
+
+    #[test]
+    fn another_attempt_request_pool_or_installation_is_another_name() {
+        let base = name("a", "Pool1", 1, 1);
+        assert_eq!(base, name("a", "Pool1", 1, 1));
+        assert_ne!(base, name("a", "Pool1", 1, 2));
+        assert_ne!(base, name("a", "Pool1", 2, 1));
+        assert_ne!(base, name("a", "Pool2", 1, 1));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(short_hash(&["ab", "c"], 12), short_hash(&["a", "bc"], 12));
+    }
+
+    #[test]
+    fn an_ordinary_pool_name_is_its_own_label() {
+        assert_eq!(pool_label("Linux_Builds-1.x"), "Linux_Builds-1.x");
+        assert!(pool_label("Linux Builds").starts_with("Linux-Builds-"));
+        assert_ne!(pool_label("Linux Builds"), pool_label("Linux/Builds"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_prefix_and_any_pool_give_a_dns_label(prefix in "\\PC{0,80}", pool in "\\PC{1,80}", request: i64) {
+            let name = name(&prefix, &pool, request, 3);
+            prop_assert!(is_dns_label(&name, MAX_NAME_LENGTH), "{name}");
+        }
+
+        #[test]
+        fn any_pool_gives_a_label_value(pool in "\\PC{1,80}") {
+            let label = pool_label(&pool);
+            let lower = label.to_lowercase().replace(['_', '.'], "-");
+            prop_assert!(is_dns_label(&lower, 63), "{label}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is wanted: limits, templates and times, as the configuration says them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Capabilities, Demand, Installation, Schedule};
+
+/// Everything that decides how many agents there should be.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Who we are.
+    pub installation: Installation,
+    /// The organization's URL, a part of every run's name.
+    pub organization: String,
+    /// The most live runs over all pools.
+    pub max_agents: Option<u32>,
+    /// How long a run may take until its agent is online before it no longer counts as one that will serve.
+    pub start_timeout: Duration,
+    /// The pools we serve.
+    pub pools: Vec<PoolPolicy>,
+}
+
+/// How one pool is served.
+#[derive(Clone, Debug)]
+pub struct PoolPolicy {
+    /// The pool's name.
+    pub name: String,
+    /// The most live runs in it.
+    pub max_agents: Option<u32>,
+    /// Its agent templates; a job request gets the first one that satisfies it. Never empty.
+    pub templates: Vec<AgentTemplate>,
+}
+
+/// One kind of agent.
+#[derive(Clone, Debug)]
+pub struct AgentTemplate {
+    /// Its name, unique within the pool.
+    pub name: String,
+    /// The prefix of its runs' names.
+    pub name_prefix: String,
+    /// What its agents are declared to offer; `None` accepts every job request.
+    pub capabilities: Option<Capabilities>,
+    /// Names of demands that do not count.
+    pub ignore_demands: Vec<String>,
+    /// How many there should be when no schedule says otherwise.
+    pub scale: Scale,
+    /// When there should be other numbers; the first one that covers the moment counts.
+    pub schedules: Vec<Schedule>,
+}
+
+/// How many agents of a template there should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scale {
+    /// Agents kept alive, busy or idle.
+    pub min: u32,
+    /// Idle agents kept ready.
+    pub idle: u32,
+    /// The most agents; `None` is no maximum.
+    pub max: Option<u32>,
+}
+
+/// How long ended runs stay to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// One that ended well.
+    pub finished: Duration,
+    /// One that ended badly.
+    pub failed: Duration,
+}
+
+impl AgentTemplate {
+    /// The numbers that hold at a moment.
+    #[must_use]
+    pub fn scale_at(&self, now: Timestamp) -> Scale {
+        let schedule = self.schedules.iter().find(|schedule| schedule.covers(now));
+        schedule.map_or(self.scale, |schedule| schedule.over(self.scale))
+    }
+
+    /// The first demand that keeps its agents from serving the request.
+    #[must_use]
+    pub fn unmet<'a>(&self, demands: &'a [Demand]) -> Option<&'a Demand> {
+        let declared = self.capabilities.as_ref()?;
+        demands.iter().find(|demand| !self.ignores(demand) && !declared.will_satisfy(demand))
+    }
+
+    /// Whether the demand is one that does not count.
+    #[must_use]
+    pub fn ignores(&self, demand: &Demand) -> bool {
+        self.ignore_demands.iter().any(|name| name.eq_ignore_ascii_case(&demand.name))
+    }
+}

@@ -1,0 +1,68 @@
+//! Where agents run. [`AgentHost`] is the port that the orchestrator is written against; a [`Host`] is one of the
+//! places we know.
+
+use crate::core::{Run, StartRun};
+
+/// What the orchestrator asks of a host. Every call has a deadline of its own.
+pub trait AgentHost {
+    /// All runs of this installation, ended ones included for as long as the host keeps them.
+    async fn runs(&self) -> Result<Vec<Run>, HostError>;
+
+    /// Starts an agent. Repeating it is harmless: the name decides, and what is there already is success.
+    async fn start(&self, run: &StartRun) -> Result<Started, HostError>;
+
+    /// Puts away what ended runs left behind and what no run needs any more. `runs` is what [`AgentHost::runs`] last
+    /// said. Called after each pass; cheap when there is nothing to do.
+    async fn tidy(&self, runs: &[Run]) -> Result<(), HostError>;
+}
+
+/// How a start came out well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It is new.
+    Created,
+    /// A run of ours with that name was there already.
+    AlreadyThere,
+}
+
+/// Why a host did not do what was asked. Never holds a token.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum HostError {
+    /// The host refused: the account lacks a right, a quota is full, the object is invalid.
+    #[error("{message}")]
+    Refused {
+        /// One word for metrics: `forbidden`, `quota`, `invalid`, …
+        reason: &'static str,
+        /// What was refused and why, in the host's own words.
+        message: String,
+        /// The line that mends it.
+        fix: Option<String>,
+    },
+    /// Something of that name exists and is not ours.
+    #[error("\"{name}\" exists and belongs to {owner}")]
+    Collision {
+        /// The name.
+        name: String,
+        /// Whose it is, as far as it can be told.
+        owner: String,
+    },
+    /// The host did not answer, or not in time.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The agent's credential cannot be had.
+    #[error("{0}")]
+    Credential(String),
+}
+
+impl HostError {
+    /// One word for metrics and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { reason, .. } => reason,
+            Self::Collision { .. } => "collision",
+            Self::Unavailable(_) => "unavailable",
+            Self::Credential(_) => "credential",
+        }
+    }
+}
