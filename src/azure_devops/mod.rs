@@ -71,3 +71,18 @@ pub enum Error {
     #[error("{0}")]
     Token(String),
 }
+
+impl Error {
+    /// fix
+    pub fn fix(&self) -> Option<String> {
+        None
+    }
+    /// reason
+    pub fn reason(&self) -> &'static str {
+        "x"
+    }
+    /// retry
+    pub fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}

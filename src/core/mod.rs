@@ -10,6 +10,7 @@ mod model;
 mod name;
 mod plan;
 mod policy;
+mod roster;
 mod schedule;
 mod survey;
 mod verdict;

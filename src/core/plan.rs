@@ -1,7 +1,7 @@
 //! The decision: which agents to start, and for every waiting job request what is being done about it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     JobRequest, LimitScope, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, RunPhase, Snapshot, Verdict,
     name::run_name,
-    survey::{Survey, survey},
+    survey::{Survey, urgency},
 };
 
 /// The wait after a first failure; it doubles with each further one.
@@ -78,6 +78,10 @@ pub struct Counts {
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut planner = Planner::new(policy, snapshot, now);
+    planner.set_aside_what_has_no_parallel_job(snapshot);
+    for pool in &mut planner.pools {
+        pool.survey.match_supply(policy.start_timeout, now);
+    }
     planner.serve_requests();
     planner.fill_slots();
     planner.finish()
@@ -89,8 +93,6 @@ struct Planner<'a> {
     pools: Vec<PoolWork<'a>>,
     /// Live runs over all pools, planned ones included.
     live: u32,
-    /// How many more requests may run at once, by the tag of their parallel jobs.
-    parallel_left: BTreeMap<&'a str, (u32, u32)>,
     starts: Vec<StartRun>,
 }
 
@@ -98,11 +100,19 @@ struct Planner<'a> {
 struct PoolWork<'a> {
     policy: &'a PoolPolicy,
     /// The last attempt for each purpose.
-    last: HashMap<Purpose, &'a Run>,
-    /// Requests that nobody is free for.
-    open: VecDeque<&'a JobRequest>,
+    last: HashMap<Key<'a>, &'a Run>,
     survey: Survey<'a>,
     live: u32,
+}
+
+/// What attempts are counted for: a request in its pool, a warm slot in its template.
+type Key<'a> = (Option<&'a str>, Purpose);
+
+fn key(template: &str, purpose: Purpose) -> Key<'_> {
+    match purpose {
+        Purpose::Request(_) => (None, purpose),
+        Purpose::Slot(_) => (Some(template), purpose),
+    }
 }
 
 /// Why an agent is not started.
@@ -118,30 +128,51 @@ impl<'a> Planner<'a> {
             .iter()
             .filter_map(|observed| {
                 let pool = policy.pools.iter().find(|pool| pool.name == observed.pool)?;
-                Some(PoolWork::new(pool, observed, policy.start_timeout, now))
+                Some(PoolWork::new(pool, observed))
             })
             .collect();
         let live = snapshot.live_elsewhere + pools.iter().map(|pool| pool.live).sum::<u32>();
-        let parallel_left = snapshot
-            .parallel_jobs
-            .iter()
-            .map(|(tag, jobs)| {
-                let covered: u32 = pools.iter().map(|pool| pool.survey.covered_with_tag(tag)).sum();
-                (tag.as_str(), (jobs.total.saturating_sub(jobs.used).saturating_sub(covered), jobs.total))
-            })
-            .collect();
-        Self { policy, now, pools, live, parallel_left, starts: Vec::new() }
+        Self { policy, now, pools, live, starts: Vec::new() }
+    }
+
+    /// An agent for a request that Azure DevOps will not hand out would only idle, so such a request takes no part.
+    fn set_aside_what_has_no_parallel_job(&mut self, snapshot: &Snapshot) {
+        for (tag, jobs) in &snapshot.parallel_jobs {
+            let of_tag = |request: &&JobRequest| request.parallelism_tag.as_deref() == Some(tag.as_str());
+            let mut waiting: Vec<&JobRequest> =
+                self.pools.iter().flat_map(|pool| pool.survey.open.iter().copied()).filter(of_tag).collect();
+            waiting.sort_by_key(|request| urgency(request));
+            let left = jobs.total.saturating_sub(jobs.used) as usize;
+            let aside: HashSet<RequestId> = waiting.iter().skip(left).map(|request| request.id).collect();
+            for pool in &mut self.pools {
+                let survey = &mut pool.survey;
+                survey.open.retain(|request| {
+                    let verdict = Verdict::ParallelJobs { tag: tag.clone(), total: jobs.total };
+                    let set_aside = aside.contains(&request.id);
+                    if set_aside {
+                        survey.verdicts.insert(request.id, verdict);
+                    }
+                    !set_aside
+                });
+            }
+        }
     }
 
     /// Gives the pool with the fewest agents its next one, so that a long queue in one pool does not starve another.
     fn serve_requests(&mut self) {
-        while let Some(index) = (0..self.pools.len())
-            .filter(|&index| !self.pools[index].open.is_empty())
+        let mut queues: Vec<VecDeque<&JobRequest>> =
+            self.pools.iter_mut().map(|pool| std::mem::take(&mut pool.survey.open).into()).collect();
+        while let Some(index) = (0..queues.len())
+            .filter(|&index| !queues[index].is_empty())
             .min_by_key(|&index| (self.pools[index].live, index))
         {
-            let Some(request) = self.pools[index].open.pop_front() else { break };
+            let Some(request) = queues[index].pop_front() else { break };
             let verdict = self.serve(index, request);
-            self.pools[index].survey.verdicts.insert(request.id, verdict);
+            let survey = &mut self.pools[index].survey;
+            if !matches!(verdict, Verdict::Starting { .. }) {
+                survey.open.push(request);
+            }
+            survey.verdicts.insert(request.id, verdict);
         }
     }
 
@@ -150,17 +181,8 @@ impl<'a> Planner<'a> {
             Ok(template) => template,
             Err(demand) => return Verdict::NoTemplate { demand },
         };
-        let tag = request.parallelism_tag.as_deref();
-        if let Some(&(0, total)) = tag.and_then(|tag| self.parallel_left.get(tag)) {
-            return Verdict::ParallelJobs { tag: tag.unwrap_or_default().to_owned(), total };
-        }
         match self.start(index, template, Purpose::Request(request.id)) {
-            Ok(run) => {
-                if let Some((left, _)) = tag.and_then(|tag| self.parallel_left.get_mut(tag)) {
-                    *left -= 1;
-                }
-                Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() }
-            }
+            Ok(run) => Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() },
             Err(Refusal::Limit(scope, limit)) => Verdict::AtMaximum { scope, limit },
             Err(Refusal::BackOff(until, attempt, reason)) => Verdict::BackingOff { until, attempt, reason },
         }
@@ -169,23 +191,58 @@ impl<'a> Planner<'a> {
     /// Fills up what is missing to the least number of agents and of idle ones.
     fn fill_slots(&mut self) {
         for index in 0..self.pools.len() {
-            for template in 0..self.pools[index].policy.templates.len() {
-                let scale = self.pools[index].policy.templates[template].scale_at(self.now);
-                let tally = &self.pools[index].survey.templates[template];
-                let missing = scale.min.saturating_sub(tally.live).max(scale.idle.saturating_sub(tally.spare));
-                let mut slot = 0;
-                for _ in 0..missing {
-                    while self.pools[index].survey.templates[template].slots.contains(&slot) {
-                        slot += 1;
-                    }
-                    // A limit or a failing template holds for the next slot just as well.
-                    if self.start(index, template, Purpose::Slot(slot)).is_err() {
-                        break;
-                    }
-                    slot += 1;
-                }
+            let templates = self.pools[index].policy.templates.len();
+            for template in 0..templates {
+                self.fill_to_minimum(index, template);
+            }
+            for template in 0..templates {
+                self.fill_idle(index, template);
             }
         }
+    }
+
+    fn fill_to_minimum(&mut self, index: usize, template: usize) {
+        let scale = self.pools[index].policy.templates[template].scale_at(self.now);
+        while self.pools[index].survey.templates[template].live < scale.min {
+            if self.start_warm(index, template).is_err() {
+                return;
+            }
+            // The new agent serves a request that is still open rather than idle.
+            let survey = &mut self.pools[index].survey;
+            match (0..survey.open.len()).find(|&open| survey.unmet(template, &survey.open[open].demands).is_none()) {
+                Some(open) => {
+                    let request = survey.open.remove(open);
+                    survey.verdicts.insert(request.id, Verdict::Covered);
+                }
+                None => survey.templates[template].spare += 1,
+            }
+        }
+    }
+
+    /// No agent is kept idle while a request that it satisfies waits: it would not be idle, and the limit or back-off
+    /// that the request waits for would be got round.
+    fn fill_idle(&mut self, index: usize, template: usize) {
+        let scale = self.pools[index].policy.templates[template].scale_at(self.now);
+        let survey = &self.pools[index].survey;
+        if survey.open.iter().any(|request| survey.unmet(template, &request.demands).is_none()) {
+            return;
+        }
+        while self.pools[index].survey.templates[template].spare < scale.idle {
+            if self.start_warm(index, template).is_err() {
+                return;
+            }
+            self.pools[index].survey.templates[template].spare += 1;
+        }
+    }
+
+    /// Starts an agent in the first warm slot that is not in use. What keeps this one from starting holds for the next
+    /// slot just as well.
+    fn start_warm(&mut self, index: usize, template: usize) -> Result<(), Refusal> {
+        let slots = &self.pools[index].survey.templates[template].slots;
+        let slot = (0..).find(|slot| !slots.contains(slot)).unwrap_or_default();
+        self.start(index, template, Purpose::Slot(slot))?;
+        self.pools[index].survey.templates[template].slots.insert(slot);
+        Ok(())
     }
 
     fn start(&mut self, index: usize, template: usize, purpose: Purpose) -> Result<String, Refusal> {
@@ -201,7 +258,7 @@ impl<'a> Planner<'a> {
                 return Err(Refusal::Limit(scope, limit));
             }
         }
-        let attempt = next_attempt(pool.last_for(template, purpose), self.now)?;
+        let attempt = next_attempt(pool.last.get(&key(&kind.name, purpose)).copied(), self.now)?;
         let name = run_name(
             &kind.name_prefix,
             &self.policy.installation,
@@ -231,27 +288,16 @@ impl<'a> Planner<'a> {
 }
 
 impl<'a> PoolWork<'a> {
-    fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, start_timeout: Duration, now: Timestamp) -> Self {
-        let mut last: HashMap<Purpose, &Run> = HashMap::new();
+    fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot) -> Self {
+        let mut last: HashMap<Key<'_>, &Run> = HashMap::new();
         for run in &observed.runs {
-            let known = last.entry(run.purpose).or_insert(run);
+            let known = last.entry(key(&run.template, run.purpose)).or_insert(run);
             if run.attempt > known.attempt {
                 *known = run;
             }
         }
-        let survey = survey(policy, observed, start_timeout, now);
-        let open = survey.open.iter().copied().collect();
         let live = observed.runs.iter().filter(|run| run.is_live()).count().try_into().unwrap_or(u32::MAX);
-        Self { policy, last, open, survey, live }
-    }
-
-    /// The last attempt. Slots are numbered for each template by itself.
-    fn last_for(&self, template: usize, purpose: Purpose) -> Option<&'a Run> {
-        let kind = &self.policy.templates[template].name;
-        match purpose {
-            Purpose::Request(_) => self.last.get(&purpose).copied(),
-            Purpose::Slot(_) => self.survey.last_of_slot(kind, purpose),
-        }
+        Self { policy, last, survey: Survey::of(policy, observed), live }
     }
 
     fn finish(self) -> PoolPlan {

@@ -65,4 +65,13 @@ impl HostError {
             Self::Credential(_) => "credential",
         }
     }
+
+    /// The line that mends it, where there is one.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        match self {
+            Self::Refused { fix, .. } => fix.clone(),
+            Self::Collision { .. } | Self::Unavailable(_) | Self::Credential(_) => None,
+        }
+    }
 }

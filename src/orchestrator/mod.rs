@@ -1,1 +1,18 @@
-//! orchestrator
+//! The serve loop: observe, plan, act, until it is told to stop. Also its health, its metrics and its log.
+//!
+//! Our own loop and not kube's `Controller`, because the decision is one for all pools over a whole snapshot, and
+//! half of what is observed is not in Kubernetes: docs/decisions/0005. All state comes from Azure DevOps and the host
+//! at each pass; what is kept in memory only makes it faster or quieter.
+
+mod act;
+mod engine;
+mod journal;
+mod listener;
+mod metrics;
+mod observe;
+mod pace;
+mod stop;
+
+pub use engine::{Engine, Outcome, Settings};
+pub use metrics::Metrics;
+pub use stop::{Stop, Stopper, stop_pair};

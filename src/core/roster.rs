@@ -1,0 +1,78 @@
+//! A pool's registered agents, looked at from several sides.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Agent, AgentId, Capabilities, JobRequest, PoolPolicy, PoolSnapshot, RequestId, Run, Stage};
+
+pub(super) struct Roster<'a> {
+    by_id: HashMap<AgentId, &'a Agent>,
+    by_name: HashMap<String, &'a Agent>,
+    /// Who has which request, by the agents' own word.
+    holders: HashMap<RequestId, &'a Agent>,
+    /// Agents that a running request names, whatever their own record says by now.
+    used: HashSet<AgentId>,
+    /// Names of our runs, ended ones included.
+    ours: HashSet<String>,
+    agents: &'a [Agent],
+}
+
+impl<'a> Roster<'a> {
+    pub(super) fn of(observed: &'a PoolSnapshot) -> Self {
+        let agents = &observed.agents;
+        let used = observed.requests.iter().filter_map(|request| match &request.stage {
+            Stage::Running(agent) => agent.as_ref().map(|agent| agent.id),
+            _ => None,
+        });
+        Self {
+            by_id: agents.iter().map(|agent| (agent.id, agent)).collect(),
+            by_name: agents.iter().map(|agent| (agent.name.to_lowercase(), agent)).collect(),
+            holders: agents.iter().filter_map(|agent| Some((agent.assigned?, agent))).collect(),
+            used: used.collect(),
+            ours: observed.runs.iter().map(|run| run.name.to_lowercase()).collect(),
+            agents,
+        }
+    }
+
+    pub(super) fn agent_of(&self, run: &Run) -> Option<&'a Agent> {
+        self.by_name.get(&run.name.to_lowercase()).copied()
+    }
+
+    pub(super) fn is_taken(&self, agent: &Agent) -> bool {
+        agent.assigned.is_some() || self.used.contains(&agent.id)
+    }
+
+    /// The agent that has the request or is about to take it. The agents were observed after the requests, so one of
+    /// them may have it by now; one that is offline, disabled or busy with another will not take it.
+    pub(super) fn holder_of(&self, request: &JobRequest) -> Option<&'a Agent> {
+        if let Some(holder) = self.holders.get(&request.id) {
+            return holder.online.then_some(*holder);
+        }
+        let Stage::Assigned(reserved) = &request.stage else { return None };
+        let agent = self.by_id.get(&reserved.id)?;
+        (agent.online && agent.enabled && !self.is_taken(agent)).then_some(*agent)
+    }
+
+    /// Idle agents of others. One of ours whose run has ended is about to go; it is no supply.
+    pub(super) fn idle_of_others(&self) -> impl Iterator<Item = &'a Agent> {
+        self.agents.iter().filter(|agent| {
+            agent.online && agent.enabled && !self.is_taken(agent) && !self.ours.contains(&agent.name.to_lowercase())
+        })
+    }
+
+    pub(super) fn offline(&self) -> usize {
+        self.agents.iter().filter(|agent| !agent.online).count()
+    }
+
+    /// For each template the capabilities of one agent of it that is online.
+    pub(super) fn learned(&self, policy: &PoolPolicy, runs: &[Run]) -> Vec<Option<&'a Capabilities>> {
+        let mut learned = vec![None; policy.templates.len()];
+        for run in runs {
+            let template = policy.templates.iter().position(|template| template.name == run.template);
+            let online = self.agent_of(run).filter(|agent| agent.online);
+            if let (Some(agent), Some(template)) = (online, template) {
+                learned[template].get_or_insert(&agent.capabilities);
+            }
+        }
+        learned
+    }
+}

@@ -1,0 +1,92 @@
+//! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+
+use super::pace::BackOff;
+use crate::{
+    core::StartRun,
+    hosts::{AgentHost, HostError, Started},
+};
+
+/// Starts in flight at once. More makes no API server faster, only its queue longer.
+const CONCURRENT_STARTS: usize = 16;
+
+/// A pool and one of its agent templates: what one refusal speaks for.
+pub(super) type Kind = (String, String);
+
+/// Kinds of agents that the host refused to start, and until when they are not tried again.
+#[derive(Debug, Default)]
+pub(super) struct Holds(HashMap<Kind, (BackOff, Instant)>);
+
+impl Holds {
+    fn holds(&self, kind: &Kind, now: Instant) -> bool {
+        self.0.get(kind).is_some_and(|(_, until)| now < *until)
+    }
+
+    fn refused(&mut self, kind: &Kind, now: Instant) -> Duration {
+        let (back_off, until) = self.0.entry(kind.clone()).or_insert_with(|| (BackOff::default(), now));
+        // Starts that were in flight together fail together: that is one refusal, not sixteen.
+        if now >= *until {
+            *until = now + back_off.failed();
+        }
+        *until - now
+    }
+
+    /// The earliest moment still to come at which something may be tried again.
+    pub(super) fn next_after(&self, now: Instant) -> Option<Instant> {
+        self.0.values().map(|(_, until)| *until).filter(|&until| until > now).min()
+    }
+}
+
+/// How one start came out.
+pub(super) struct Acted {
+    pub(super) start: StartRun,
+    pub(super) result: Result<Started, HostError>,
+}
+
+/// Starts what the plan says, telling `report` of each as it comes out.
+pub(super) async fn act<H: AgentHost>(
+    host: &H,
+    starts: Vec<StartRun>,
+    holds: &mut Holds,
+    mut report: impl FnMut(&Acted),
+) {
+    let now = Instant::now();
+    let kind_of = |start: &StartRun| (start.pool.clone(), start.template.clone());
+    let allowed: Vec<StartRun> = starts.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect();
+    // After a refusal the first start goes alone; the rest follows when it succeeds.
+    let (probes, rest): (Vec<_>, Vec<_>) = {
+        let mut probed = std::collections::HashSet::new();
+        allowed.into_iter().partition(|start| {
+            let kind = kind_of(start);
+            holds.0.contains_key(&kind) && probed.insert(kind)
+        })
+    };
+    for batch in [probes, rest] {
+        let now = Instant::now();
+        let batch = batch.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect::<Vec<_>>();
+        let mut acted = stream::iter(batch)
+            .map(async |start| {
+                let result = host.start(&start).await;
+                Acted { start, result }
+            })
+            .buffer_unordered(CONCURRENT_STARTS);
+        while let Some(acted) = acted.next().await {
+            let kind = kind_of(&acted.start);
+            match &acted.result {
+                Ok(_) => {
+                    holds.0.remove(&kind);
+                }
+                // A name that is taken says nothing about the next one.
+                Err(HostError::Collision { .. }) => {}
+                Err(_) => {
+                    holds.refused(&kind, Instant::now());
+                }
+            }
+            report(&acted);
+        }
+    }
+}

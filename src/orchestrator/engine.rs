@@ -1,0 +1,309 @@
+//! The loop itself.
+//!
+//! A round lists our runs once, polls every pool that is due side by side, and plans over those that have answered. A
+//! pool that is slow or failing takes part in a later round and holds up nobody. Planning and acting happen in one
+//! place, one round after the other, so that limits over all pools hold.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::{
+    Metrics, Stop,
+    act::{Acted, Holds, act},
+    journal::Journal,
+    observe::{Polled, poll},
+    pace::{BackOff, Pace},
+};
+use crate::{
+    azure_devops::{AzureDevOps, PoolId},
+    config::Polling,
+    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, plan},
+    hosts::AgentHost,
+};
+
+/// How long a round waits for the answers to its polls; what comes later belongs to a later round.
+const STRAGGLERS: Duration = Duration::from_secs(1);
+
+/// What is in flight when we are told to stop gets this long to end.
+const LAST_ACTIONS: Duration = Duration::from_secs(10);
+
+/// How the loop goes about its work.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How often Azure DevOps is asked.
+    pub polling: Polling,
+    /// Whether the organization's parallel jobs limit new agents.
+    pub respect_parallel_jobs: bool,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// How a single pass came out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Polls, starts and other calls that failed.
+    pub failures: u32,
+    /// Agents that were started.
+    pub started: u32,
+}
+
+/// The loop, between Azure DevOps on one side and a host on the other.
+pub struct Engine<'a, A, H> {
+    azure_devops: &'a A,
+    host: &'a H,
+    policy: Policy,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    journal: Journal,
+    holds: Holds,
+    pools: Vec<PoolState>,
+    round: u64,
+    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Polled> + 'a>>>,
+    /// Answers that came between two rounds.
+    late: Vec<Polled>,
+    host_back_off: BackOff,
+}
+
+/// What the loop remembers of a pool. None of it matters after a restart.
+struct PoolState {
+    id: Option<PoolId>,
+    due: Instant,
+    /// The round that sent the poll which has not been answered.
+    in_flight: Option<u64>,
+    pace: Pace,
+    back_off: BackOff,
+}
+
+impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
+    /// A loop that has not begun.
+    pub fn new(azure_devops: &'a A, host: &'a H, policy: Policy, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let pool = || PoolState {
+            id: None,
+            due: Instant::now(),
+            in_flight: None,
+            pace: Pace::new(settings.polling),
+            back_off: BackOff::default(),
+        };
+        let pools = policy.pools.iter().map(|_| pool()).collect();
+        Self {
+            azure_devops,
+            host,
+            policy,
+            settings,
+            metrics,
+            journal: Journal::default(),
+            holds: Holds::default(),
+            pools,
+            round: 0,
+            in_flight: FuturesUnordered::new(),
+            late: Vec::new(),
+            host_back_off: BackOff::default(),
+        }
+    }
+
+    /// Goes round until it is time to stop.
+    pub async fn run(&mut self, stop: &Stop) {
+        while !stop.is_wanted() {
+            let wait = tokio::select! {
+                biased;
+                () = stop.wanted() => return,
+                observed = self.observe(STRAGGLERS) => match observed {
+                    Ok(observed) => {
+                        self.decide_and_act(observed, stop).await;
+                        self.next_due()
+                    }
+                    Err(wait) => Instant::now() + wait,
+                },
+            };
+            tokio::select! {
+                biased;
+                () = stop.wanted() => return,
+                () = self.until(wait) => {}
+            }
+        }
+    }
+
+    /// One pass over all pools, waiting for the slowest.
+    pub async fn run_once(&mut self, stop: &Stop) -> Outcome {
+        tokio::select! {
+            biased;
+            () = stop.wanted() => Outcome { failures: 1, started: 0 },
+            observed = self.observe(Duration::MAX) => match observed {
+                Ok(observed) => self.decide_and_act(observed, stop).await,
+                Err(_) => Outcome { failures: 1, started: 0 },
+            },
+        }
+    }
+
+    /// Lists our runs, polls the pools that are due, and gives what has answered: pools that failed are counted.
+    async fn observe(&mut self, stragglers: Duration) -> Result<Observed, Duration> {
+        let runs = match self.host.runs().await {
+            Ok(runs) => Arc::new(runs),
+            Err(error) => {
+                self.journal.trouble("host", Some((error.to_string(), error.fix())));
+                self.metrics.passed((self.settings.now)());
+                return Err(self.host_back_off.failed());
+            }
+        };
+        self.host_back_off.succeeded();
+        self.journal.trouble("host", None);
+        self.journal.runs(&runs);
+        self.send_polls(&runs);
+
+        let mut observed = Observed { runs, pools: Vec::new(), failures: 0 };
+        for polled in std::mem::take(&mut self.late) {
+            self.arrived(polled, &mut observed);
+        }
+        let deadline = Instant::now().checked_add(stragglers);
+        while self.pools.iter().any(|pool| pool.in_flight == Some(self.round)) {
+            let next = match deadline {
+                Some(deadline) => timeout_at(deadline, self.in_flight.next()).await,
+                None => Ok(self.in_flight.next().await),
+            };
+            let Ok(Some(polled)) = next else { break };
+            self.arrived(polled, &mut observed);
+        }
+        Ok(observed)
+    }
+
+    fn send_polls(&mut self, runs: &Arc<Vec<Run>>) {
+        let now = Instant::now();
+        self.round += 1;
+        for (index, state) in self.pools.iter_mut().enumerate() {
+            if state.in_flight.is_some() || now < state.due {
+                continue;
+            }
+            state.in_flight = Some(self.round);
+            let pool = self.policy.pools[index].name.clone();
+            self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, Arc::clone(runs))));
+        }
+    }
+
+    fn arrived(&mut self, polled: Polled, observed: &mut Observed) {
+        let Polled { index, id, result } = polled;
+        let name = &self.policy.pools[index].name;
+        let state = &mut self.pools[index];
+        state.in_flight = None;
+        state.id = id;
+        match result {
+            Ok(snapshot) => {
+                state.back_off.succeeded();
+                self.journal.polled(name);
+                self.metrics.polled(name, (self.settings.now)());
+                self.metrics.observed(name, &snapshot.requests);
+                observed.pools.push((index, snapshot));
+            }
+            Err(error) => {
+                let wait = state.back_off.failed().max(error.retry_after().unwrap_or_default());
+                state.due = Instant::now() + wait;
+                self.journal.poll_failed(name, &error);
+                self.metrics.poll_failed(name, error.reason());
+                observed.failures += 1;
+            }
+        }
+    }
+
+    async fn decide_and_act(&mut self, observed: Observed, stop: &Stop) -> Outcome {
+        let Observed { runs, pools: arrived, failures } = observed;
+        let mut outcome = Outcome { failures, started: 0 };
+        let (indices, pools): (Vec<usize>, Vec<PoolSnapshot>) = arrived.into_iter().unzip();
+        let observed_pools: Vec<&str> = pools.iter().map(|pool| pool.pool.as_str()).collect();
+        let elsewhere = runs.iter().filter(|run| run.is_live() && !observed_pools.contains(&run.pool.as_str()));
+        let live_elsewhere = elsewhere.count().try_into().unwrap_or(u32::MAX);
+        let mut snapshot = Snapshot { pools, live_elsewhere, ..Snapshot::default() };
+
+        let now = (self.settings.now)();
+        let mut decided = plan(&self.policy, &snapshot, now);
+        if self.settings.respect_parallel_jobs && !decided.starts.is_empty() {
+            self.limit_by_parallel_jobs(&mut snapshot).await;
+            decided = plan(&self.policy, &snapshot, now);
+        }
+        self.journal.planned(&decided);
+        self.set_next_polls(&indices, &decided);
+        for pool in &decided.pools {
+            self.metrics.planned(pool, now);
+        }
+
+        self.carry_out(decided, stop, &mut outcome).await;
+        if let Err(error) = self.host.tidy(&runs).await {
+            self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
+            outcome.failures += 1;
+        } else {
+            self.journal.trouble("tidying up", None);
+        }
+        self.metrics.passed((self.settings.now)());
+        outcome
+    }
+
+    /// Asks how many parallel jobs are left. It is only worth a call when an agent is about to be started, and if no
+    /// answer can be had, agents are started all the same.
+    async fn limit_by_parallel_jobs(&mut self, snapshot: &mut Snapshot) {
+        match self.azure_devops.parallel_jobs().await {
+            Ok(parallel_jobs) => {
+                snapshot.parallel_jobs = parallel_jobs;
+                self.journal.trouble("parallel jobs", None);
+            }
+            Err(error) => self.journal.trouble("parallel jobs", Some((error.to_string(), error.fix()))),
+        }
+    }
+
+    async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
+        let Self { host, holds, journal, metrics, .. } = self;
+        let acting = act(*host, decided.starts, holds, |acted: &Acted| {
+            journal.acted(acted);
+            match &acted.result {
+                Ok(_) => {
+                    metrics.started(&acted.start.pool);
+                    outcome.started += 1;
+                }
+                Err(refusal) => {
+                    metrics.start_failed(&acted.start.pool, refusal.reason());
+                    outcome.failures += 1;
+                }
+            }
+        });
+        let last_call = async {
+            stop.wanted().await;
+            sleep(LAST_ACTIONS).await;
+        };
+        tokio::select! {
+            () = acting => {}
+            () = last_call => {}
+        }
+    }
+
+    fn set_next_polls(&mut self, indices: &[usize], decided: &Plan) {
+        for &index in indices {
+            let name = &self.policy.pools[index].name;
+            let counts = decided.pools.iter().find(|pool| pool.pool == *name).map(|pool| pool.counts);
+            let starts = decided.starts.iter().any(|start| start.pool == *name);
+            let busy = starts || counts.is_some_and(|counts| counts.waiting + counts.starting > 0);
+            let state = &mut self.pools[index];
+            state.due = Instant::now() + state.pace.after(busy);
+        }
+    }
+
+    /// When the next round is worth while.
+    fn next_due(&self) -> Instant {
+        let polls = self.pools.iter().filter(|pool| pool.in_flight.is_none()).map(|pool| pool.due);
+        polls.chain(self.holds.next_after(Instant::now())).min().unwrap_or_else(|| Instant::now() + STRAGGLERS)
+    }
+
+    /// Waits for a moment, or for a pool that was late.
+    async fn until(&mut self, moment: Instant) {
+        tokio::select! {
+            () = sleep_until(moment) => {}
+            Some(polled) = self.in_flight.next() => self.late.push(polled),
+        }
+    }
+}
+
+/// What a round has to decide on.
+struct Observed {
+    runs: Arc<Vec<Run>>,
+    pools: Vec<(usize, PoolSnapshot)>,
+    failures: u32,
+}

@@ -1,0 +1,168 @@
+//! The log: one line for each change, none for a quiet pass.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use tracing::{error, info, warn};
+
+use super::act::Acted;
+use crate::{
+    azure_devops,
+    core::{Counts, Plan, PoolPlan, Purpose, Run, RunPhase, Verdict},
+    hosts::Started,
+};
+
+/// What was last said, so that it is not said again.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// By pool: the last failure of its polls.
+    failing: HashMap<String, String>,
+    /// By pool: its last counts and reasons for waiting.
+    pools: HashMap<String, Told>,
+    /// By pool and template: the last refusal.
+    refused: HashMap<(String, String), String>,
+    /// By subject: the last trouble that concerns no pool.
+    troubles: HashMap<&'static str, String>,
+    /// Live runs that were seen.
+    live: HashSet<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    waiting: u32,
+    starting: u32,
+    busy: u32,
+    idle: u32,
+    reasons: Vec<String>,
+}
+
+impl Journal {
+    /// A poll of a pool worked.
+    pub(super) fn polled(&mut self, pool: &str) {
+        if self.failing.remove(pool).is_some() {
+            info!(pool, "the agent pool can be polled again");
+        }
+    }
+
+    /// A poll of a pool failed.
+    pub(super) fn poll_failed(&mut self, pool: &str, failure: &azure_devops::Error) {
+        let text = failure.to_string();
+        if self.failing.get(pool) == Some(&text) {
+            return;
+        }
+        let fix = failure.fix();
+        error!(pool, reason = failure.reason(), fix = fix.as_deref(), "{text}");
+        self.failing.insert(pool.to_owned(), text);
+    }
+
+    /// Something that concerns no single pool works, or does not.
+    pub(super) fn trouble(&mut self, subject: &'static str, trouble: Option<(String, Option<String>)>) {
+        match trouble {
+            Some((text, fix)) => {
+                if self.troubles.get(subject) != Some(&text) {
+                    error!(subject, fix = fix.as_deref(), "{text}");
+                    self.troubles.insert(subject, text);
+                }
+            }
+            None => {
+                if self.troubles.remove(subject).is_some() {
+                    info!(subject, "works again");
+                }
+            }
+        }
+    }
+
+    /// Tells which runs ended since the last time.
+    pub(super) fn runs(&mut self, runs: &[Run]) {
+        let mut live = HashSet::new();
+        for run in runs {
+            match &run.phase {
+                RunPhase::Live => {
+                    live.insert(run.name.clone());
+                }
+                RunPhase::Succeeded(_) if self.live.contains(&run.name) => {
+                    info!(pool = run.pool, run = run.name, "agent finished");
+                }
+                RunPhase::Failed(_, reason) if self.live.contains(&run.name) => {
+                    warn!(pool = run.pool, run = run.name, reason, "agent failed");
+                }
+                RunPhase::Succeeded(_) | RunPhase::Failed(..) => {}
+            }
+        }
+        self.live = live;
+    }
+
+    /// Tells how the pools stand, where that changed.
+    pub(super) fn planned(&mut self, plan: &Plan) {
+        for pool in &plan.pools {
+            let Counts { waiting, starting, busy, idle, .. } = pool.counts;
+            let told = Told { waiting, starting, busy, idle, reasons: reasons(pool) };
+            let before = self.pools.get(&pool.pool);
+            if before == Some(&told) || (before.is_none() && told == Told::default()) {
+                continue;
+            }
+            info!(pool = pool.pool, waiting, starting, busy, idle, "agent pool changed");
+            for reason in &told.reasons {
+                if before.is_none_or(|before| !before.reasons.contains(reason)) {
+                    warn!(pool = pool.pool, "job requests wait: {reason}");
+                }
+            }
+            self.pools.insert(pool.pool.clone(), told);
+        }
+    }
+
+    /// Tells how a start came out.
+    pub(super) fn acted(&mut self, acted: &Acted) {
+        let start = &acted.start;
+        let kind = (start.pool.clone(), start.template.clone());
+        match &acted.result {
+            Ok(Started::Created) => {
+                self.refused.remove(&kind);
+                self.live.insert(start.name.clone());
+                let request = match start.purpose {
+                    Purpose::Request(id) => Some(id.0),
+                    Purpose::Slot(_) => None,
+                };
+                info!(
+                    pool = start.pool,
+                    run = start.name,
+                    template = start.template,
+                    request,
+                    attempt = start.attempt,
+                    "agent started"
+                );
+            }
+            Ok(Started::AlreadyThere) => {
+                self.refused.remove(&kind);
+            }
+            Err(refusal) => {
+                let text = refusal.to_string();
+                if self.refused.get(&kind) == Some(&text) {
+                    return;
+                }
+                let fix = refusal.fix();
+                error!(
+                    pool = start.pool,
+                    template = start.template,
+                    reason = refusal.reason(),
+                    fix = fix.as_deref(),
+                    "agent not started: {text}"
+                );
+                self.refused.insert(kind, text);
+            }
+        }
+    }
+}
+
+/// Why requests of a pool wait, without what changes from pass to pass.
+fn reasons(pool: &PoolPlan) -> Vec<String> {
+    let mut reasons = BTreeSet::new();
+    for (_, verdict) in &pool.verdicts {
+        let text = match verdict {
+            Verdict::Assigned { .. } | Verdict::Covered | Verdict::Starting { .. } | Verdict::Pinned => continue,
+            Verdict::BackingOff { reason, .. } => format!("backing off after a failed agent ({reason})"),
+            other => other.to_string(),
+        };
+        reasons.insert(text);
+    }
+    reasons.into_iter().collect()
+}

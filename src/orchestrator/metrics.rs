@@ -1,0 +1,193 @@
+//! What can be measured, in the OpenMetrics format.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::core::{JobRequest, PoolPlan, RequestId, Stage};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pool {
+    pool: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolState {
+    pool: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolReason {
+    pool: String,
+    reason: &'static str,
+}
+
+/// From a warm agent's second to a long queue's hour.
+const WAIT_BUCKETS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
+/// The orchestrator's figures, and the moments that health is read from.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    last_poll: Family<Pool, Gauge<f64, AtomicU64>>,
+    poll_failures: Family<PoolReason, Counter>,
+    waiting: Family<Pool, Gauge>,
+    oldest: Family<Pool, Gauge<f64, AtomicU64>>,
+    agents: Family<PoolState, Gauge>,
+    started: Family<Pool, Counter>,
+    start_failures: Family<PoolReason, Counter>,
+    wait: Family<Pool, Histogram, fn() -> Histogram>,
+    /// Requests that were seen waiting and not yet seen received, by pool.
+    seen_waiting: Mutex<HashSet<(String, RequestId)>>,
+    last_pass: AtomicU64,
+    polled_once: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let wait: Family<Pool, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(WAIT_BUCKETS));
+        let metrics = Self {
+            registry: Registry::with_prefix("kubectl_ado"),
+            last_poll: Family::default(),
+            poll_failures: Family::default(),
+            waiting: Family::default(),
+            oldest: Family::default(),
+            agents: Family::default(),
+            started: Family::default(),
+            start_failures: Family::default(),
+            wait,
+            seen_waiting: Mutex::default(),
+            last_pass: AtomicU64::new(0),
+            polled_once: AtomicU64::new(0),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let seconds = || Unit::Seconds;
+        let registry = &mut self.registry;
+        registry.register_with_unit(
+            "last_successful_poll_timestamp",
+            "When the pool was last polled with success, in seconds since 1970",
+            seconds(),
+            self.last_poll.clone(),
+        );
+        registry.register("poll_failures", "Polls of the pool that failed, by reason", self.poll_failures.clone());
+        registry.register("waiting_job_requests", "Job requests that no agent has received", self.waiting.clone());
+        registry.register_with_unit(
+            "oldest_waiting_job_request_age",
+            "How long the oldest waiting job request has waited",
+            seconds(),
+            self.oldest.clone(),
+        );
+        registry.register("agents", "Agents by state", self.agents.clone());
+        registry.register("agents_started", "Agents started", self.started.clone());
+        registry.register("agent_start_failures", "Agents that the host did not start", self.start_failures.clone());
+        registry.register_with_unit(
+            "job_request_wait",
+            "From queued to received by an agent",
+            seconds(),
+            self.wait.clone(),
+        );
+        self
+    }
+
+    /// All figures as OpenMetrics text.
+    ///
+    /// # Errors
+    ///
+    /// Only when a label cannot be written, which does not happen with strings.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// A pass of the loop has come to its end.
+    pub(super) fn passed(&self, now: Timestamp) {
+        self.last_pass.store(now.as_second().unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// A pool was polled with success.
+    pub(super) fn polled(&self, pool: &str, now: Timestamp) {
+        self.polled_once.store(1, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
+        self.last_poll.get_or_create(&Pool { pool: pool.to_owned() }).set(now.as_millisecond() as f64 / 1000.0);
+    }
+
+    /// A poll of a pool failed.
+    pub(super) fn poll_failed(&self, pool: &str, reason: &'static str) {
+        self.poll_failures.get_or_create(&PoolReason { pool: pool.to_owned(), reason }).inc();
+    }
+
+    /// An agent was started.
+    pub(super) fn started(&self, pool: &str) {
+        self.started.get_or_create(&Pool { pool: pool.to_owned() }).inc();
+    }
+
+    /// An agent was not started.
+    pub(super) fn start_failed(&self, pool: &str, reason: &'static str) {
+        self.start_failures.get_or_create(&PoolReason { pool: pool.to_owned(), reason }).inc();
+    }
+
+    /// How a pool stands.
+    pub(super) fn planned(&self, plan: &PoolPlan, now: Timestamp) {
+        let counts = &plan.counts;
+        let label = Pool { pool: plan.pool.clone() };
+        self.waiting.get_or_create(&label).set(counts.waiting.into());
+        let age = counts.oldest_queued_at.map_or(0.0, |queued| now.duration_since(queued).as_secs_f64().max(0.0));
+        self.oldest.get_or_create(&label).set(age);
+        for (state, count) in
+            [("starting", counts.starting), ("busy", counts.busy), ("idle", counts.idle), ("offline", counts.offline)]
+        {
+            self.agents.get_or_create(&PoolState { pool: plan.pool.clone(), state }).set(count.into());
+        }
+    }
+
+    /// Measures the waits of those requests that were waiting before and have been received since.
+    pub(super) fn observed(&self, pool: &str, requests: &[JobRequest]) {
+        let mut waiting = self.seen_waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for request in requests {
+            let key = (pool.to_owned(), request.id);
+            match (&request.stage, request.queued_at, request.received_at) {
+                (Stage::Waiting | Stage::Assigned(_), ..) => {
+                    waiting.insert(key);
+                }
+                (Stage::Running(_), Some(queued), Some(received)) if waiting.remove(&key) => {
+                    let wait = received.duration_since(queued).as_secs_f64().max(0.0);
+                    self.wait.get_or_create(&Pool { pool: pool.to_owned() }).observe(wait);
+                }
+                _ => {}
+            }
+        }
+        // What is no longer unfinished was cancelled, or ran and ended between two polls.
+        let current: HashSet<RequestId> = requests.iter().map(|request| request.id).collect();
+        waiting.retain(|(of_pool, id)| of_pool != pool || current.contains(id));
+    }
+
+    /// Seconds since the last pass, `None` before the first.
+    pub(super) fn since_last_pass(&self, now: Timestamp) -> Option<u64> {
+        let last = self.last_pass.load(Ordering::Relaxed);
+        (last > 0).then(|| now.as_second().unsigned_abs().saturating_sub(last))
+    }
+
+    /// Whether any pool was ever polled with success.
+    pub(super) fn has_polled(&self) -> bool {
+        self.polled_once.load(Ordering::Relaxed) == 1
+    }
+}
