@@ -1,0 +1,157 @@
+//! From a configuration to a running loop: reaching the host, finding out who we are, opening the listener.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{Engine, Metrics, Outcome, Settings, Stop, listener};
+use crate::{
+    azure_devops::RestClient,
+    config::{Config, HostConfig},
+    core::{Installation, RunPhase},
+    hosts::{AgentHost, Host, HostError},
+};
+
+/// The wait between two tries to reach a host that does not answer.
+const HOST_RETRY: Duration = Duration::from_secs(5);
+
+/// How often the agents of a single pass are looked at until the last one has ended.
+const LAST_AGENTS: Duration = Duration::from_millis(500);
+
+/// Why the orchestrator could not begin. Once it has begun, nothing ends it but the wish to stop.
+#[derive(Debug)]
+pub struct ServeError {
+    /// What went wrong.
+    pub message: String,
+    /// The line that mends it.
+    pub fix: Option<String>,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<HostError> for ServeError {
+    fn from(error: HostError) -> Self {
+        Self { message: error.to_string(), fix: error.fix() }
+    }
+}
+
+/// Serves the pools of a configuration until it is time to stop, or once where the configuration says so.
+///
+/// # Errors
+///
+/// The listener's address is taken, there is no cluster, the account lacks a right that nothing works without, or a
+/// file (CA bundle, token) cannot be read.
+pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let metrics = Arc::new(Metrics::default());
+    let answering = open_listener(&config, &metrics).await?;
+    let azure_devops =
+        RestClient::new(&config.organization.url, config.organization.token.clone(), config.ca_file.as_deref())
+            .map_err(|error| ServeError { message: error.to_string(), fix: error.fix() })?;
+
+    let reached = tokio::select! {
+        biased;
+        () = stop.wanted() => return Ok(Outcome::default()),
+        reached = reach_host(&config) => reached?,
+    };
+    let (host, installation) = reached;
+    info!(
+        organization = config.organization.url,
+        pools = config.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", "),
+        host = host.kind(),
+        installation = installation.id(),
+        short = installation.short(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+
+    let settings = Settings {
+        polling: config.polling,
+        respect_parallel_jobs: config.respect_parallel_jobs,
+        now: Timestamp::now,
+    };
+    let mut engine = Engine::new(&azure_devops, &host, config.policy(installation), settings, metrics);
+    let outcome = if config.run_once {
+        let outcome = engine.run_once(&stop).await;
+        wait_for_local_agents(&host, &stop).await;
+        outcome
+    } else {
+        engine.run(&stop).await;
+        Outcome::default()
+    };
+    if let Some(answering) = answering {
+        answering.abort();
+    }
+    info!("stopped");
+    Ok(outcome)
+}
+
+/// A single pass is over before a scraper could come, so it opens no listener.
+async fn open_listener(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<tokio::task::JoinHandle<()>>, ServeError> {
+    if config.run_once {
+        return Ok(None);
+    }
+    let listener = listener::bind(config.listen).await.map_err(|error| ServeError {
+        message: format!("cannot listen on {}: {error}", config.listen),
+        fix: Some("set LISTEN_ADDRESS to a free address, for example 127.0.0.1:0".into()),
+    })?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "listening for /healthz, /readyz and /metrics");
+    }
+    Ok(Some(tokio::spawn(listener::answer(listener, Arc::clone(metrics)))))
+}
+
+/// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
+async fn reach_host(config: &Config) -> Result<(Host, Installation), ServeError> {
+    let mut last_told = String::new();
+    loop {
+        match Host::reach(config).await {
+            Ok(reached) => return Ok(reached),
+            Err(HostError::Unavailable(message)) if !config.run_once => {
+                if message != last_told {
+                    warn!("the host does not answer and is tried again: {message}");
+                    last_told = message;
+                }
+                sleep(HOST_RETRY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Local agents are our children in spirit: a single pass stays until they are done.
+async fn wait_for_local_agents(host: &Host, stop: &Stop) {
+    if !matches!(host, Host::Local(_)) {
+        return;
+    }
+    while !stop.is_wanted() {
+        match host.runs().await {
+            Ok(runs) => {
+                if !runs.iter().any(|run| run.phase == RunPhase::Live) {
+                    if let Err(error) = host.tidy(&runs).await {
+                        warn!("tidying up: {error}");
+                    }
+                    return;
+                }
+            }
+            Err(error) => warn!("the agents cannot be looked at: {error}"),
+        }
+        tokio::select! {
+            () = stop.wanted() => return,
+            () = sleep(LAST_AGENTS) => {}
+        }
+    }
+}
