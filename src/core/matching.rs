@@ -12,8 +12,8 @@ pub(super) fn assign(demand: &[usize], supply: &[usize], fits: impl Fn(usize, us
     let mut free = supply.to_vec();
     let edges: Vec<Vec<usize>> =
         (0..demand.len()).map(|d| (0..supply.len()).filter(|&s| fits(d, s)).collect()).collect();
-    for d in 0..demand.len() {
-        let mut open = demand[d];
+    for (d, &demand) in demand.iter().enumerate() {
+        let mut open = demand;
         while open > 0 {
             let Some(path) = augmenting_path(d, &edges, &flow, &free) else { break };
             let amount = path_capacity(&path, &flow, &free).min(open);

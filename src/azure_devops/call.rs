@@ -1,0 +1,205 @@
+//! One call: waits while Azure DevOps is to be left alone, asks, tries again what may go well the next time, and ends at
+//! its deadline in any case.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, HeaderMap},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Error,
+    answer::{Answer, Failure},
+    credential::Credential,
+    request::Request,
+    throttle::Throttle,
+    transport::{causes, innermost},
+    versions::{Versions, accept},
+};
+use crate::config::TokenSource;
+
+/// The most bytes of an answer: 10,000 finished job requests are some 15 MiB.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// The most bytes of an answer that is only there for its message.
+const LONGEST_REFUSAL: usize = 64 * 1024;
+
+/// Header with which Azure DevOps says that there is more.
+const CONTINUATION: &str = "x-ms-continuationtoken";
+
+/// How patient a call is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    /// From the question to the last byte of the last page, all tries and waits included.
+    pub(super) call: Duration,
+    /// Until a connection stands, TLS included.
+    pub(super) connect: Duration,
+    /// Before the second try; doubled before the third, plus jitter.
+    pub(super) first_retry: Duration,
+    /// How often a question is asked again.
+    pub(super) retries: usize,
+}
+
+impl Timing {
+    /// Azure DevOps delays the calls of a busy identity by up to 30 s, and a poll that takes longer than that is
+    /// better replaced by the next one. A connection that does not stand after 10 s will not.
+    pub(super) const DEFAULT: Self = Self {
+        call: Duration::from_secs(30),
+        connect: Duration::from_secs(10),
+        first_retry: Duration::from_millis(250),
+        retries: 2,
+    };
+}
+
+/// Asks one organization. Whoever holds it shares its throttling.
+#[derive(Debug)]
+pub(super) struct Caller {
+    http: Client,
+    base: Url,
+    token: TokenSource,
+    timing: Timing,
+    throttle: Throttle,
+    versions: Versions,
+}
+
+/// One page of an answer.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) content: T,
+    /// The token of the next one.
+    pub(super) next: Option<String>,
+}
+
+impl Caller {
+    pub(super) fn new(http: Client, base: Url, token: TokenSource, timing: Timing) -> Self {
+        Self { http, base, token, timing, throttle: Throttle::default(), versions: Versions::default() }
+    }
+
+    /// When a call that begins now has to be over.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timing.call
+    }
+
+    /// Asks in the `api-version` that worked last, or else in the next one.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        continuation: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Page<T>, Failure> {
+        let url = request.url(&self.base, continuation);
+        let mut step = self.versions.step(request.endpoint);
+        let mut accepted = accept(request.endpoint, step).unwrap_or_default();
+        loop {
+            match self.persist(&url, &accepted, deadline).await {
+                Err(Failure::Version(error)) => {
+                    step += 1;
+                    accepted = accept(request.endpoint, step).ok_or(Failure::Final(error))?;
+                }
+                other => {
+                    if other.is_ok() {
+                        self.versions.keep(request.endpoint, step);
+                    }
+                    return other;
+                }
+            }
+        }
+    }
+
+    async fn persist<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        accept: &str,
+        deadline: Instant,
+    ) -> Result<Page<T>, Failure> {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(self.timing.first_retry)
+            .with_max_times(self.timing.retries)
+            .with_jitter();
+        let tries = (|| self.attempt(url, accept, deadline))
+            .retry(backoff)
+            .when(Failure::is_transient)
+            .notify(|failure, pause| tracing::debug!(?failure, ?pause, "Azure DevOps is asked again"));
+        timeout_at(deadline, tries).await.unwrap_or_else(|_| {
+            let within = self.timing.call;
+            Err(Failure::Final(Error::Unreachable(format!("{} did not answer within {within:?}", host(url)))))
+        })
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        accept: &str,
+        deadline: Instant,
+    ) -> Result<Page<T>, Failure> {
+        self.throttle.pass(deadline).await.map_err(Failure::Final)?;
+        let credential = Credential::current(&self.token).map_err(Failure::Final)?;
+        let authorization = credential.header().map_err(Failure::Final)?;
+        let mut response = self
+            .http
+            .get(url.clone())
+            .header(ACCEPT, accept)
+            .header(AUTHORIZATION, authorization)
+            .send()
+            .await
+            .map_err(|error| self.unreached(url, &error))?;
+
+        let status = response.status();
+        let pause = self.throttle.note(status, response.headers());
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(Failure::Final(Error::Throttled(pause.unwrap_or_default())));
+        }
+        let body = self.body(&mut response, url).await?;
+        let headers = response.headers();
+        let answer = Answer { status, headers, body: &body, path: url.path(), credential: &credential };
+        Ok(Page { content: answer.read()?, next: continuation(headers) })
+    }
+
+    /// The body, within bounds. Of a refusal, whatever can be had.
+    async fn body(&self, response: &mut Response, url: &Url) -> Result<Vec<u8>, Failure> {
+        let good = response.status() == StatusCode::OK;
+        let most = if good { LONGEST_ANSWER } else { LONGEST_REFUSAL };
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= most => body.extend_from_slice(&chunk),
+                Ok(Some(_)) if good => {
+                    let size = LONGEST_ANSWER / 1024 / 1024;
+                    return Err(Failure::Final(Error::Unreadable(format!("an answer of more than {size} MiB"))));
+                }
+                Err(error) if good => {
+                    let cause = innermost(&error);
+                    return Err(Failure::Transient(Error::Unreadable(format!("{} broke off: {cause}", host(url)))));
+                }
+                Ok(_) | Err(_) => return Ok(body),
+            }
+        }
+    }
+
+    /// No answer came. What went wrong with TLS will go wrong again; the network may be back at once.
+    fn unreached(&self, url: &Url, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            let within = self.timing.connect;
+            return Failure::Final(Error::Unreachable(format!("no connection to {} within {within:?}", host(url))));
+        }
+        let problem = Error::Unreachable(format!("{}: {}", host(url), innermost(error)));
+        if error.is_builder() || causes(error).any(<dyn std::error::Error>::is::<rustls::Error>) {
+            Failure::Final(problem)
+        } else {
+            Failure::Transient(problem)
+        }
+    }
+}
+
+fn continuation(headers: &HeaderMap) -> Option<String> {
+    let token = headers.get(CONTINUATION)?.to_str().ok()?.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default()
+}

@@ -1,0 +1,73 @@
+//! The token of one request: the header it makes, and what keeps it out of every message.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Error;
+use crate::config::TokenSource;
+
+/// Shorter texts are no tokens; taking them out would only garble messages.
+const SHORTEST: usize = 4;
+
+/// A token as it was read for one request.
+#[derive(Debug)]
+pub(super) struct Credential {
+    token: SecretString,
+    basic: SecretString,
+}
+
+impl Credential {
+    /// Reads the token anew, so that a rotated one needs no restart.
+    pub(super) fn current(source: &TokenSource) -> Result<Self, Error> {
+        let token = source.current().map_err(Error::Token)?;
+        let token = SecretString::from(token.expose_secret().trim());
+        let pair = SecretString::from(format!(":{}", token.expose_secret()));
+        let basic = SecretString::from(BASE64_STANDARD.encode(pair.expose_secret()));
+        Ok(Self { token, basic })
+    }
+
+    /// `Basic` with an empty user name: Azure DevOps takes any, and Entra tokens as the password too.
+    pub(super) fn header(&self) -> Result<HeaderValue, Error> {
+        let text = SecretString::from(format!("Basic {}", self.basic.expose_secret()));
+        let mut header = HeaderValue::from_str(text.expose_secret())
+            .map_err(|_| Error::Token("the token does not fit into a header".to_owned()))?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+
+    /// The text without the token, in clear or encoded, should a server or a proxy have repeated it.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in [self.token.expose_secret(), self.basic.expose_secret()] {
+            if secret.len() >= SHORTEST && text.contains(secret) {
+                text = text.replace(secret, "***");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential(token: &str) -> Credential {
+        Credential::current(&TokenSource::Value(SecretString::from(token))).unwrap()
+    }
+
+    #[test]
+    fn the_token_is_trimmed_and_the_header_sensitive() {
+        let header = credential(" pat1\n").header().unwrap();
+        assert_eq!(header, "Basic OnBhdDE=");
+        assert!(header.is_sensitive());
+    }
+
+    #[test]
+    fn a_repeated_token_is_taken_out() {
+        let credential = credential("s3cr3tpat");
+        let encoded = BASE64_STANDARD.encode(":s3cr3tpat");
+        assert_eq!(credential.scrub(&format!("bad s3cr3tpat ({encoded})")), "bad *** (***)");
+        assert!(!format!("{credential:?}").contains("s3cr3tpat"));
+    }
+}

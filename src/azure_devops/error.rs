@@ -1,0 +1,112 @@
+//! Why a question to Azure DevOps went without an answer, and what would mend it.
+
+use std::time::Duration;
+
+/// Why Azure DevOps did not give what was asked. Never holds a token.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The token is missing, wrong or expired: 401, or the sign-in page that comes as 203, 302 or HTML.
+    #[error("Azure DevOps rejected the token ({0})")]
+    Unauthorized(String),
+    /// The token is good and lacks a right.
+    #[error("Azure DevOps refused: {0}")]
+    Forbidden(String),
+    /// No pool of that name, or none that this token may see.
+    #[error("agent pool \"{0}\" does not exist, or the token may not see it")]
+    NoSuchPool(String),
+    /// A pool that agents of ours cannot serve.
+    #[error("agent pool \"{pool}\" cannot be served: {reason}")]
+    UnfitPool {
+        /// Its name.
+        pool: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Something else that does not exist.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// Too many calls; nothing may be sent until the time has passed.
+    #[error("Azure DevOps throttles this identity for {0:?}")]
+    Throttled(Duration),
+    /// It answered with a failure of its own.
+    #[error("Azure DevOps failed with {status}: {message}")]
+    Unavailable {
+        /// The HTTP status.
+        status: u16,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// No answer came: DNS, TCP, TLS, proxy or deadline.
+    #[error("no answer from Azure DevOps: {0}")]
+    Unreachable(String),
+    /// An answer came that makes no sense (cut off, not JSON).
+    #[error("Azure DevOps answered with something unreadable: {0}")]
+    Unreadable(String),
+    /// The token file cannot be read.
+    #[error("{0}")]
+    Token(String),
+}
+
+impl Error {
+    /// One line that says how to mend it, where a person can.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        let line = match self {
+            Self::Unauthorized(_) => {
+                "make a personal access token with the scope \"Agent Pools (read, manage)\" in this organization, and set \
+                 ORG_PAT or the content of ORG_PAT_FILE to it"
+            }
+            Self::Forbidden(_) => {
+                "the token needs the scope \"Agent Pools (read, manage)\", and its owner the role Administrator of the \
+                 pool (Organization settings > Agent pools > Security)"
+            }
+            Self::NoSuchPool(_) => {
+                "compare AGENT_POOLS with Organization settings > Agent pools; whoever owns the token needs at least the \
+                 role Reader of the pool"
+            }
+            Self::UnfitPool { .. } => {
+                "make a self-hosted pool (Organization settings > Agent pools > Add pool > Self-hosted) and name it in \
+                 AGENT_POOLS"
+            }
+            Self::NotFound(_) => {
+                "check ORG_URL: https://dev.azure.com/ORGANIZATION, or https://SERVER/tfs/COLLECTION for Azure DevOps \
+                 Server"
+            }
+            Self::Throttled(_) => "it goes on by itself; a longer POLLING_DELAY asks less often",
+            Self::Unreachable(cause) if cause.contains("certificate") => {
+                "put the certificates of the authorities that signed the server's (PEM) into a file, and set ADO_CA_FILE \
+                 to it"
+            }
+            Self::Unreachable(_) => "check ORG_URL, and HTTPS_PROXY and NO_PROXY where a proxy stands in between",
+            Self::Token(_) => "set ORG_PAT_FILE to a file that this user may read and that holds the token",
+            Self::Unavailable { .. } | Self::Unreadable(_) => return None,
+        };
+        Some(line.to_owned())
+    }
+
+    /// One word for a metric's label.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::NoSuchPool(_) => "no_such_pool",
+            Self::UnfitPool { .. } => "unfit_pool",
+            Self::NotFound(_) => "not_found",
+            Self::Throttled(_) => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unreadable(_) => "unreadable",
+            Self::Token(_) => "token",
+        }
+    }
+
+    /// How long to leave Azure DevOps alone, where it said so. The client holds to it by itself.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled(pause) => Some(*pause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The port, spoken as REST.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::{
+    AzureDevOps, Error, PoolId, SetupError,
+    answer::Failure,
+    call::{Caller, Timing},
+    list::{List, Wire},
+    memory::Memory,
+    request::Request,
+    transport::{base_url, http_client},
+    wire::{AgentJson, JobRequestJson, Pool, PoolJson, ResourceUsageJson},
+};
+use crate::{
+    config::TokenSource,
+    core::{Agent, JobRequest, ParallelJobs},
+};
+
+/// The kinds of parallel jobs that self-hosted agents use up.
+const PARALLELISM_TAGS: [&str; 2] = ["Private", "Public"];
+
+/// More pages than that are a server that goes round in circles.
+const MOST_PAGES: usize = 1000;
+
+/// How long a refused pool is not asked for again: nobody turns a hosted pool into another one while we watch.
+const UNFIT_SPAN: Duration = Duration::from_secs(300);
+
+/// How long a server that tells no parallel jobs is not asked for them again.
+const NO_LIMITS_SPAN: Duration = Duration::from_secs(600);
+
+/// Azure DevOps Services or Azure DevOps Server, over HTTP. All calls through one client share its throttling:
+/// while Azure DevOps wants to be left alone, short waits are waited for and long ones are [`Error::Throttled`].
+#[derive(Debug)]
+pub struct RestClient {
+    caller: Caller,
+    unfit: Memory<&'static str>,
+    no_limits: Memory<()>,
+    /// Whether the server refused `completedRequestCount`.
+    asks_for_all: AtomicBool,
+}
+
+impl RestClient {
+    /// A client for an organization (`https://dev.azure.com/contoso`) or a collection
+    /// (`https://tfs.example/tfs/DefaultCollection`). The authorities in `ca_file` (PEM) are trusted as well as the
+    /// system's.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none, the CA file is unusable, or the machine has no certificate authorities at all.
+    pub fn new(organization_url: &str, token: TokenSource, ca_file: Option<&Path>) -> Result<Self, SetupError> {
+        Self::with_timing(organization_url, token, ca_file, Timing::DEFAULT)
+    }
+
+    pub(super) fn with_timing(
+        organization_url: &str,
+        token: TokenSource,
+        ca_file: Option<&Path>,
+        timing: Timing,
+    ) -> Result<Self, SetupError> {
+        let base = base_url(organization_url)?;
+        let http = http_client(&base, ca_file, timing)?;
+        Ok(Self {
+            caller: Caller::new(http, base, token, timing),
+            unfit: Memory::new(UNFIT_SPAN),
+            no_limits: Memory::new(NO_LIMITS_SPAN),
+            asks_for_all: AtomicBool::new(false),
+        })
+    }
+
+    /// All pages. A part of a list is never given out for the whole.
+    async fn list<T: Wire>(&self, request: &Request) -> Result<Vec<T::Model>, Failure> {
+        let deadline = self.caller.deadline();
+        let mut models = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let page = self.caller.get::<List<T>>(request, token.as_deref(), deadline).await?;
+            models.extend(page.content.0);
+            if page.next.is_none() {
+                return Ok(models);
+            }
+            if page.next == token {
+                break;
+            }
+            token = page.next;
+        }
+        Err(Failure::Final(Error::Unreadable("a list without an end".to_owned())))
+    }
+}
+
+impl AzureDevOps for RestClient {
+    async fn pool(&self, name: &str) -> Result<PoolId, Error> {
+        let unfit = |reason| Error::UnfitPool { pool: name.to_owned(), reason };
+        if let Some(reason) = self.unfit.get(name) {
+            return Err(unfit(reason));
+        }
+        let pools = self.list::<PoolJson>(&Request::pools(name)).await?;
+        match choose(pools, name) {
+            Choice::Fit(id) => Ok(id),
+            Choice::None => Err(Error::NoSuchPool(name.to_owned())),
+            Choice::Unfit(reason) => {
+                self.unfit.keep(name, reason);
+                Err(unfit(reason))
+            }
+        }
+    }
+
+    async fn job_requests(&self, pool: PoolId) -> Result<Vec<JobRequest>, Error> {
+        let all = Request::job_requests(pool);
+        if !self.asks_for_all.load(Ordering::Relaxed) {
+            let unfinished = all.clone().with("completedRequestCount", "0");
+            match self.list::<JobRequestJson>(&unfinished).await {
+                Err(Failure::BadRequest(_)) => {}
+                other => return Ok(other?),
+            }
+        }
+        let requests = self.list::<JobRequestJson>(&all).await?;
+        self.asks_for_all.store(true, Ordering::Relaxed);
+        Ok(requests)
+    }
+
+    async fn agents(&self, pool: PoolId) -> Result<Vec<Agent>, Error> {
+        Ok(self.list::<AgentJson>(&Request::agents(pool)).await?)
+    }
+
+    /// Undocumented, and unknown to Azure DevOps Server: where the server does not tell, nothing is limited.
+    async fn parallel_jobs(&self) -> Result<BTreeMap<String, ParallelJobs>, Error> {
+        let mut limits = BTreeMap::new();
+        for tag in PARALLELISM_TAGS {
+            if self.no_limits.get(tag).is_some() {
+                continue;
+            }
+            let request = Request::resource_usage(tag);
+            let answer = self.caller.get::<ResourceUsageJson>(&request, None, self.caller.deadline()).await;
+            match answer {
+                Ok(page) => limits.extend(page.content.parallel_jobs().map(|jobs| (tag.to_owned(), jobs))),
+                Err(failure) if tells_no_limits(&failure) => {
+                    if self.no_limits.keep(tag, ()) {
+                        let cause = Error::from(failure);
+                        tracing::info!(tag, %cause, "the server tells no parallel jobs; none are taken into account");
+                    }
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(limits)
+    }
+}
+
+fn tells_no_limits(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::BadRequest(_) | Failure::Final(Error::NotFound(_) | Error::Forbidden(_) | Error::Unreadable(_))
+    ) || matches!(failure, Failure::Final(Error::Unavailable { status, .. }) if *status < 500)
+}
+
+/// Which pool a name means.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    Fit(PoolId),
+    Unfit(&'static str),
+    None,
+}
+
+/// Azure DevOps compares names regardless of case. Should several pools match, the exact name wins, then whichever one
+/// can be served.
+fn choose(mut pools: Vec<Pool>, name: &str) -> Choice {
+    pools.retain(|pool| pool.name.to_lowercase() == name.to_lowercase());
+    if pools.iter().any(|pool| pool.name == name) {
+        pools.retain(|pool| pool.name == name);
+    }
+    let mut fit = pools.iter().filter(|pool| pool.unfit.is_none());
+    match (fit.next(), fit.next()) {
+        (Some(pool), None) => Choice::Fit(pool.id),
+        (Some(_), Some(_)) => Choice::Unfit("several pools have this name"),
+        (None, _) => pools.iter().find_map(|pool| pool.unfit).map_or(Choice::None, Choice::Unfit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(id: i64, name: &str, unfit: Option<&'static str>) -> Pool {
+        Pool { id: PoolId(id), name: name.to_owned(), unfit }
+    }
+
+    #[test]
+    fn the_exact_name_wins_over_other_cases_and_a_fit_pool_over_an_unfit_one() {
+        let choose = |pools, name| choose(pools, name);
+        assert_eq!(choose(vec![pool(1, "LINUX", None)], "linux"), Choice::Fit(PoolId(1)));
+        assert_eq!(choose(vec![pool(1, "LINUX", None), pool(2, "linux", None)], "linux"), Choice::Fit(PoolId(2)));
+        assert_eq!(choose(vec![pool(1, "a", Some("x")), pool(2, "a", None)], "a"), Choice::Fit(PoolId(2)));
+        assert_eq!(choose(vec![pool(1, "ÄB", None)], "äb"), Choice::Fit(PoolId(1)));
+        assert_eq!(choose(vec![pool(1, "linux 2", None)], "linux"), Choice::None);
+        assert_eq!(choose(vec![pool(1, "a", Some("x"))], "a"), Choice::Unfit("x"));
+        assert!(matches!(choose(vec![pool(1, "A", None), pool(2, "a", None)], "a"), Choice::Fit(PoolId(2))));
+        assert!(matches!(choose(vec![pool(1, "AA", None), pool(2, "aA", None)], "aa"), Choice::Unfit(_)));
+    }
+}

@@ -1,0 +1,264 @@
+//! Azure DevOps' JSON, as far as it is needed, and how it becomes the core's model.
+//!
+//! Part of it is undocumented, so nothing but the shape of the whole is insisted on: an unknown field, an unknown value
+//! of an enumeration, a missing or misshapen field never cost more than that field.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{PoolId, list::Wire};
+use crate::core::{Agent, AgentId, AgentRef, Capabilities, Demand, JobRequest, ParallelJobs, RequestId, Stage};
+
+/// A count of parallel jobs above which nobody is limited.
+const UNLIMITED: i64 = 10_000;
+
+/// A field that is as good as absent when it is not what was expected.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// A moment. A text without a zone is UTC. What lies before 1970 is .NET's way to say "none" (0001-01-01).
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: Option<String> = lenient(deserializer)?;
+    Ok(text.and_then(|text| {
+        let utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp());
+        text.parse::<Timestamp>().ok().or_else(utc).filter(|moment| *moment > Timestamp::UNIX_EPOCH)
+    }))
+}
+
+/// An agent pool.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    pub(super) id: PoolId,
+    pub(super) name: String,
+    /// Why agents of ours cannot serve it.
+    pub(super) unfit: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PoolJson {
+    #[serde(default, deserialize_with = "lenient")]
+    id: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    is_hosted: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    is_legacy: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    pool_type: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    options: Option<String>,
+}
+
+impl PoolJson {
+    fn unfit(&self) -> Option<&'static str> {
+        let is_kind = |kind: &str| self.pool_type.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(kind));
+        let has_option = |wanted: &str| {
+            let options = self.options.as_deref().unwrap_or_default();
+            options.split(',').any(|option| option.trim().eq_ignore_ascii_case(wanted))
+        };
+        if self.is_hosted {
+            Some("its agents are Microsoft's (a hosted pool)")
+        } else if self.is_legacy {
+            Some("it is one of the old hosted pools")
+        } else if is_kind("deployment") {
+            Some("it is a deployment pool, whose agents are deployment targets")
+        } else if has_option("elasticPool") {
+            Some("Azure DevOps itself runs its agents on a virtual machine scale set (an elastic pool)")
+        } else {
+            None
+        }
+    }
+}
+
+impl Wire for PoolJson {
+    type Model = Pool;
+
+    fn into_model(self) -> Option<Pool> {
+        let unfit = self.unfit();
+        Some(Pool { id: PoolId(self.id?), name: self.name?, unfit })
+    }
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct NamedJson {
+    #[serde(default, deserialize_with = "lenient")]
+    id: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct JobRequestJson {
+    #[serde(default, deserialize_with = "lenient")]
+    request_id: Option<i64>,
+    #[serde(default, deserialize_with = "moment")]
+    queue_time: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    receive_time: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    finish_time: Option<Timestamp>,
+    #[serde(default)]
+    result: Value,
+    #[serde(default, deserialize_with = "lenient")]
+    plan_type: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    demands: Vec<Value>,
+    #[serde(default, deserialize_with = "lenient")]
+    reserved_agent: Option<NamedJson>,
+    #[serde(default, deserialize_with = "lenient")]
+    definition: Option<NamedJson>,
+    #[serde(default, deserialize_with = "lenient")]
+    owner: Option<NamedJson>,
+    #[serde(default, deserialize_with = "lenient")]
+    data: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "lenient")]
+    priority: i64,
+}
+
+impl JobRequestJson {
+    fn is_finished(&self) -> bool {
+        let has_result = !(self.result.is_null() || self.result == "");
+        has_result || self.finish_time.is_some()
+    }
+}
+
+impl Wire for JobRequestJson {
+    type Model = JobRequest;
+
+    /// Finished ones are of no interest.
+    fn into_model(self) -> Option<JobRequest> {
+        if self.is_finished() {
+            return None;
+        }
+        let agent = self
+            .reserved_agent
+            .and_then(|agent| Some(AgentRef { id: AgentId(agent.id?), name: agent.name.unwrap_or_default() }));
+        let stage = match (self.receive_time, agent) {
+            (Some(_), agent) => Stage::Running(agent),
+            (None, Some(agent)) => Stage::Assigned(agent),
+            // An assignment whose agent was taken away again waits anew.
+            (None, None) => Stage::Waiting,
+        };
+        let tag = self.data.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("ParallelismTag"));
+        Some(JobRequest {
+            id: RequestId(self.request_id?),
+            queued_at: self.queue_time,
+            received_at: self.receive_time,
+            stage,
+            demands: self.demands.iter().filter_map(demand).collect(),
+            plan_type: self.plan_type,
+            parallelism_tag: tag.and_then(|(_, tag)| tag.as_str().map(str::to_owned)),
+            pipeline: self.definition.and_then(|definition| definition.name),
+            pipeline_run: self.owner.and_then(|owner| owner.name),
+            priority: self.priority,
+        })
+    }
+}
+
+/// Demands are texts (`Agent.OS -equals Linux`); objects with a name and a value are understood in case some server
+/// sends them.
+fn demand(json: &Value) -> Option<Demand> {
+    let text = match json {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let name = fields.get("name")?.as_str()?;
+            match fields.get("value").and_then(Value::as_str) {
+                Some(value) => format!("{name} -equals {value}"),
+                None => name.to_owned(),
+            }
+        }
+        _ => return None,
+    };
+    (!text.trim().is_empty()).then(|| Demand::parse(&text))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentJson {
+    #[serde(default, deserialize_with = "lenient")]
+    id: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    enabled: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    assigned_request: Option<AssignedJson>,
+    #[serde(default, deserialize_with = "lenient")]
+    system_capabilities: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "lenient")]
+    user_capabilities: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AssignedJson {
+    request_id: i64,
+}
+
+impl Wire for AgentJson {
+    type Model = Agent;
+
+    fn into_model(self) -> Option<Agent> {
+        let capabilities = self.system_capabilities.into_iter().chain(self.user_capabilities);
+        Some(Agent {
+            id: AgentId(self.id?),
+            name: self.name?,
+            enabled: self.enabled.unwrap_or(true),
+            online: self.status.is_some_and(|status| status.eq_ignore_ascii_case("online")),
+            assigned: self.assigned_request.map(|request| RequestId(request.request_id)),
+            capabilities: capabilities.map(|(name, value)| (name, plain(value))).collect::<Capabilities>(),
+        })
+    }
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// How many parallel jobs there are and are used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResourceUsageJson {
+    #[serde(default, deserialize_with = "lenient")]
+    resource_limit: Option<ResourceLimitJson>,
+    #[serde(default, deserialize_with = "lenient")]
+    used_count: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceLimitJson {
+    #[serde(default, deserialize_with = "lenient")]
+    total_count: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    is_hosted: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    failed_to_reach_all_providers: bool,
+}
+
+impl ResourceUsageJson {
+    /// The limit, where there is one that can be believed. Every organization has at least one parallel job, so 0
+    /// is no limit but a gap in the answer; and a count for Microsoft's own agents is not ours.
+    pub(super) fn parallel_jobs(&self) -> Option<ParallelJobs> {
+        let limit = self.resource_limit.as_ref()?;
+        let total = limit.total_count.filter(|total| (1..UNLIMITED).contains(total))?;
+        if limit.is_hosted || limit.failed_to_reach_all_providers {
+            return None;
+        }
+        let count = |number: i64| u32::try_from(number.max(0)).unwrap_or(u32::MAX);
+        Some(ParallelJobs { total: count(total), used: count(self.used_count) })
+    }
+}
