@@ -46,12 +46,13 @@ impl Journal {
     /// A poll of a pool failed.
     pub(super) fn poll_failed(&mut self, pool: &str, failure: &azure_devops::Error) {
         let text = failure.to_string();
-        if self.failing.get(pool) == Some(&text) {
-            return;
+        // The time that is left changes with each poll, the fact does not.
+        let told = if failure.retry_after().is_some() { failure.reason().to_owned() } else { text.clone() };
+        if self.failing.get(pool) != Some(&told) {
+            let fix = failure.fix();
+            error!(pool, reason = failure.reason(), fix = fix.as_deref(), "{text}");
+            self.failing.insert(pool.to_owned(), told);
         }
-        let fix = failure.fix();
-        error!(pool, reason = failure.reason(), fix = fix.as_deref(), "{text}");
-        self.failing.insert(pool.to_owned(), text);
     }
 
     /// Something that concerns no single pool works, or does not.

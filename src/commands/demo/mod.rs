@@ -1,0 +1,174 @@
+//! `demo`: the whole thing at work, with no cluster and no Azure DevOps organization.
+//!
+//! The sandbox stands in for Azure DevOps and the local host for a cluster. Everything between them is the real
+//! thing: the orchestrator, its REST client, `start.sh`, and agents that are processes of their own.
+
+mod morning;
+mod summary;
+mod view;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use anyhow::Context as _;
+
+use self::{morning::Morning, summary::Summary, view::View};
+use super::{
+    Exit, Failure,
+    serve::refused,
+    signals::{self, Caught},
+};
+use crate::{
+    config::{Config, Environment, HostConfig, LocalConfig},
+    hosts::local::LocalHost,
+    orchestrator::{Stopper, serve, stop_pair},
+    sandbox::{AgentSpec, Sandbox, Settings},
+};
+
+/// The pools of the demo's organization.
+const POOLS: [&str; 2] = ["Linux Builds", "Deployments"];
+
+/// Agents that ended take a moment to deregister and to be noticed.
+const WINDING_DOWN: Duration = Duration::from_secs(60);
+
+/// What is still running when the demo ends is given this long to end by itself.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// See it work: a busy morning of pipeline jobs, served by agents on this machine
+///
+/// Starts a stand-in for Azure DevOps and the orchestrator in one process, queues pipeline jobs (a burst, a trickle, one
+/// that is cancelled while it runs, one with a demand that no agent satisfies) and shows how agents come and go. Needs
+/// bash, curl, tar and sed; contacts nothing but this machine; leaves nothing behind.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many pipeline jobs to queue, 4 to 1000
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=1000))]
+    jobs: u16,
+    /// The most agents at once in each pool, 1 to 100
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    max_agents: u16,
+    /// Another seed is another morning
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+    /// Where agents run
+    #[arg(long, value_enum, default_value_t, value_name = "HOST")]
+    host: HostName,
+    /// Print the summary for machines
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum HostName {
+    /// Processes on this machine
+    #[default]
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Json,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let Self { jobs, max_agents, seed, host: HostName::Local, output } = self;
+        let folder = tempfile::Builder::new()
+            .prefix("kubectl-ado-demo-")
+            .tempdir()
+            .context("cannot make a folder for the agents; set TMPDIR to one that can be written")?;
+        let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), Settings::default())
+            .context("cannot start the stand-in for Azure DevOps")?;
+        let pools = open_pools(&sandbox)?;
+        let config = configuration(&sandbox, folder.path(), max_agents)?;
+        let HostConfig::Local(local) = config.host.clone() else {
+            return Err(anyhow::anyhow!("the demo's own configuration names another host").into());
+        };
+
+        let (stopper, stop) = stop_pair();
+        let caught = Caught::default();
+        let view = View::new(&sandbox, &pools, max_agents);
+        let morning = Morning::new(usize::from(jobs), seed);
+        let played = {
+            let play = async {
+                morning.play(&sandbox, &pools).await?;
+                wait_for_the_last_agents(&sandbox).await;
+                stopper.stop();
+                Ok::<(), Failure>(())
+            };
+            tokio::select! {
+                both = async { tokio::join!(serve(config, stop), stopping_on_failure(play, &stopper)) } => {
+                    let (served, played) = both;
+                    served.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix)).and(played)
+                }
+                never = view.run() => match never {},
+                signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
+            }
+        };
+        let left_running = clear_away(&local, &sandbox).await?;
+        folder.close().context("the demo's folder could not be removed")?;
+        if let Some(exit) = caught.exit() {
+            return Ok(exit);
+        }
+        played?;
+
+        let summary = Summary::of(&sandbox, left_running);
+        summary.print(matches!(output, Some(Format::Json)))?;
+        Ok(if summary.is_good() { Exit::Done } else { Exit::Bad })
+    }
+}
+
+/// A play that fails must not leave the orchestrator waiting for its end.
+async fn stopping_on_failure<T>(
+    play: impl Future<Output = Result<T, Failure>>,
+    stopper: &Stopper,
+) -> Result<T, Failure> {
+    let played = play.await;
+    stopper.stop();
+    played
+}
+
+/// Pools that have been used before, each with one offline agent of the image: without one, Azure DevOps fails every
+/// job at once.
+fn open_pools(sandbox: &Sandbox) -> Result<Vec<(String, i64)>, Failure> {
+    let mut pools = Vec::new();
+    for name in POOLS {
+        let id = sandbox.add_pool(name).context("cannot make a pool")?;
+        let placeholder = AgentSpec::named("placeholder").with("bash", "/bin/bash").disabled();
+        sandbox.add_agent(id, placeholder).context("cannot register a placeholder agent")?;
+        pools.push((name.to_owned(), id));
+    }
+    Ok(pools)
+}
+
+/// The configuration goes the same way as anybody's: through the environment variables.
+fn configuration(sandbox: &Sandbox, folder: &std::path::Path, max_agents: u16) -> Result<Config, Failure> {
+    let variables: BTreeMap<String, String> = [
+        ("HOST_TYPE", "local".to_owned()),
+        ("ORG_URL", sandbox.url()),
+        ("ORG_PAT", sandbox.token().to_owned()),
+        ("AGENT_POOLS", POOLS.join(",")),
+        ("MAXIMUM_AGENT_COUNT", max_agents.to_string()),
+        ("AGENT_FOLDER", folder.display().to_string()),
+        ("LISTEN_ADDRESS", "127.0.0.1:0".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    Config::load(&Environment::from(variables), None).map_err(refused)
+}
+
+/// Agents that have done their job deregister themselves.
+async fn wait_for_the_last_agents(sandbox: &Sandbox) {
+    sandbox
+        .until(WINDING_DOWN, |state| {
+            state.history().all(|agent| agent.online_at.is_none() || agent.removed_at.is_some())
+        })
+        .await;
+}
+
+/// Ends what still runs and says how much that was.
+async fn clear_away(local: &LocalConfig, sandbox: &Sandbox) -> Result<usize, Failure> {
+    let host = LocalHost::for_clearing_away(local).map_err(|error| anyhow::anyhow!(error))?;
+    let processes = host.stop_all(GRACE).await.map_err(|error| anyhow::anyhow!(error))?;
+    let registered = sandbox.see(|state| state.online_agents());
+    Ok(processes.max(registered))
+}

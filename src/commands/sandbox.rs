@@ -1,0 +1,97 @@
+//! `sandbox` and `sandbox-agent`: the stand-in for Azure DevOps as a process of its own, and its small agent.
+
+use std::{io::Write, net::SocketAddr};
+
+use anyhow::Context as _;
+
+use super::{
+    Exit, Failure,
+    signals::{self, Caught},
+};
+use crate::{
+    orchestrator::stop_pair,
+    sandbox::{self, AgentSpec, Fault, JobSpec, Sandbox, Settings},
+};
+
+/// Run a stand-in for Azure DevOps, for trying things out
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The token that it accepts; one of its own making where the variable is not set
+    #[arg(long, env = "SANDBOX_PAT", hide_env_values = true, hide = true)]
+    token: Option<String>,
+    /// A pool to open, with one offline agent in it; may be given more than once
+    #[arg(long = "pool", default_value = "Default", value_name = "NAME")]
+    pools: Vec<String>,
+    /// How many pipeline jobs to queue in each pool
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    jobs: u16,
+    /// How long each job takes, in seconds
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    job_seconds: u16,
+    /// A capability of the offline agents, `name=value`; may be given more than once
+    #[arg(long = "capability", value_name = "NAME=VALUE")]
+    capabilities: Vec<String>,
+    /// A fault to switch on; may be given more than once
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
+    /// The file that the token is written to, for whoever starts the orchestrator
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let Self { listen, token, pools, jobs, job_seconds, capabilities, faults, token_file } = self;
+        let mut settings = Settings::default();
+        if let Some(token) = token {
+            settings.token = token.into();
+        }
+        let sandbox = Sandbox::start(listen, settings).with_context(|| format!("cannot listen on {listen}"))?;
+        for fault in faults {
+            sandbox.inject(fault);
+        }
+        for pool in pools {
+            let id = sandbox.add_pool(pool.as_str()).with_context(|| format!("cannot make the pool \"{pool}\""))?;
+            let mut placeholder = AgentSpec::named("placeholder").disabled();
+            for capability in &capabilities {
+                let (name, value) = capability.split_once('=').unwrap_or((capability, ""));
+                placeholder = placeholder.with(name, value);
+            }
+            sandbox.add_agent(id, placeholder).context("cannot register the offline agent")?;
+            for number in 1..=jobs {
+                let job = JobSpec::new("trial", format!("job {number}")).step("work", format!("sleep {job_seconds}"));
+                sandbox.queue(id, job).context("cannot queue a pipeline job")?;
+            }
+        }
+        if let Some(file) = token_file {
+            std::fs::write(&file, sandbox.token()).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        writeln!(std::io::stdout(), "{}", sandbox.url())?;
+
+        let (stopper, stop) = stop_pair();
+        let caught = Caught::default();
+        tokio::select! {
+            biased;
+            () = stop.wanted() => Ok(caught.exit().unwrap_or(Exit::Done)),
+            signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
+        }
+    }
+}
+
+/// Be the sandbox's small agent: what the package's `config.sh` and `run.sh` hand over to
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct AgentArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl AgentArgs {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let code = sandbox::agent::main(self.arguments).await;
+        Ok(if code == 0 { Exit::Done } else { Exit::Failed })
+    }
+}
