@@ -142,32 +142,24 @@ impl Folder {
         Ok(Some(record))
     }
 
-    /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying.
+    /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying. A process that
+    /// is being started holds a copy of the file for the moment until its program is loaded.
     pub(super) fn lock(&self) -> Result<File, HostError> {
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match self.try_lock()? {
-                Some(lock) => return Ok(lock),
-                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-                None => {
-                    let seconds = LOCK_PATIENCE.as_secs();
-                    let path = self.root.display();
-                    return Err(HostError::Unavailable(format!(
-                        "another process has held {path}/lock for {seconds} s"
-                    )));
-                }
-            }
-        }
-    }
-
-    /// As [`Folder::lock`], without waiting.
-    pub(super) fn try_lock(&self) -> Result<Option<File>, HostError> {
         let path = self.root.join("lock");
         let file = private().create(true).truncate(false).open(&path).map_err(failed("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let (path, seconds) = (path.display(), LOCK_PATIENCE.as_secs());
+                    return Err(HostError::Unavailable(format!("another process has held {path} for {seconds} s")));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+            }
         }
     }
 

@@ -105,7 +105,7 @@ impl LocalHost {
         let launcher = Launcher::new(installation, organization.to_owned(), token, script.to_owned())?;
         let folder = Folder::open(&config.folder)?;
         folder.prepare()?;
-        drop(folder.try_lock()?);
+        drop(folder.lock()?);
         let (children, logs_tidied) = (Mutex::default(), Mutex::default());
         Ok(Self { shared: Arc::new(Shared { folder, launcher, retention, children, logs_tidied }) })
     }

@@ -37,20 +37,24 @@ impl Shared {
     pub(super) fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
         self.renew_tokens(runs)?;
         self.clean_ended(runs)?;
-        // Whoever holds the lock is making a run, or tidying as we are: next time, then.
-        match self.folder.try_lock()? {
-            Some(_lock) => self.put_away(runs, self.retention),
-            None => Ok(()),
-        }
+        let _lock = self.folder.lock()?;
+        self.put_away(runs, self.retention)
     }
 
+    /// Ends and removes what ended runs left. Each is looked at once more: since `runs` was told, the run may have been
+    /// removed and made anew.
     fn clean_ended(&self, runs: &[Run]) -> Result<(), HostError> {
-        let with_leftovers: Vec<_> = runs
-            .iter()
-            .filter(|run| !run.is_live() && self.folder.has_leftovers(&run.name))
-            .map(|run| &run.name)
-            .collect();
-        self.clean(&with_leftovers)
+        let mut ended = Vec::new();
+        for name in runs.iter().filter(|run| !run.is_live()).map(|run| &run.name) {
+            if !self.folder.has_leftovers(name) {
+                continue;
+            }
+            let Some(record) = self.folder.record(name)? else { continue };
+            if phase(&self.folder, name, &record, false)? != RunPhase::Live {
+                ended.push(name);
+            }
+        }
+        self.clean(&ended)
     }
 
     /// Removes what is old. The caller holds the lock, so that nobody is making what looks half made.
@@ -68,7 +72,7 @@ impl Shared {
         self.remove_old_logs(retention.finished.max(retention.failed))
     }
 
-    /// Removes a run that is old by another look: since the first one it may have been removed and made anew.
+    /// Removes a run that is old by another look, for the same reason.
     fn remove_old(&self, name: &str, retention: Retention, now: Timestamp) -> Result<(), HostError> {
         let Some(record) = self.folder.record(name)? else { return Ok(()) };
         if is_old(&phase(&self.folder, name, &record, false)?, retention, now) {

@@ -74,8 +74,8 @@ async fn the_token_is_in_a_file_that_only_we_can_read_and_nowhere_else() {
     for path in [place.path(), place.path().join("runs"), place.path().join("logs"), place.run(NAME)] {
         assert_eq!(mode(path), 0o700);
     }
-    let all = processes(&host, NAME);
-    assert!(all.len() >= 3, "the frame, the script and its sleep: {all:?}");
+    let all = || Some(processes(&host, NAME)).filter(|all| all.len() >= 3);
+    let all = eventually("the frame, the script and its sleep", all).await;
     for pid in all {
         for file in ["environ", "cmdline"] {
             let text = strings(format!("/proc/{pid}/{file}"));
