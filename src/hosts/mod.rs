@@ -3,6 +3,8 @@
 
 use crate::core::{Run, StartRun};
 
+pub mod local;
+
 /// What the orchestrator asks of a host. Every call has a deadline of its own.
 pub trait AgentHost {
     /// All runs of this installation, ended ones included for as long as the host keeps them.

@@ -1,0 +1,285 @@
+//! The folder of the local host: the only memory it has.
+//!
+//! ```text
+//! FOLDER/lock                 held while a run is made or removed
+//! FOLDER/installation-id      who we are, unless INSTALLATION_ID says so
+//! FOLDER/logs/NAME.log        what the run printed
+//! FOLDER/runs/NAME/run.json   what it was started for; a folder without it was never finished
+//!                 /process    which process it is, written by that process
+//!                 /exit       its exit code, or in words why there is none
+//!                 /token, start.sh, script (its process), agent/, home/, tmp/    gone when the run has ended
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    hash::{BuildHasher, RandomState},
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    core::{Installation, Purpose, RequestId, StartRun, short_hash},
+    hosts::HostError,
+};
+
+/// How long another process may hold the lock. It does so for the time of a few small files.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// 26 characters of base 32 are 130 bits.
+const INSTALLATION_ID_LENGTH: usize = 26;
+
+/// What a run needs only while it lives.
+const DISPOSABLE: [&str; 6] = ["token", "start.sh", "script", "agent", "home", "tmp"];
+
+/// Counts drafts of files, so that two threads never write the same one.
+static DRAFTS: AtomicU32 = AtomicU32::new(0);
+
+/// The folder. All paths are absolute.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+/// What a run was started for: `run.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    pub(super) installation: String,
+    pub(super) organization: String,
+    pub(super) pool: String,
+    pub(super) template: String,
+    purpose: RecordedPurpose,
+    pub(super) attempt: u32,
+    pub(super) created_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum RecordedPurpose {
+    Request(RequestId),
+    Slot(u32),
+}
+
+impl Record {
+    pub(super) fn new(installation: &Installation, organization: &str, run: &StartRun) -> Self {
+        Self {
+            installation: installation.id().to_owned(),
+            organization: organization.to_owned(),
+            pool: run.pool.clone(),
+            template: run.template.clone(),
+            purpose: match run.purpose {
+                Purpose::Request(id) => RecordedPurpose::Request(id),
+                Purpose::Slot(slot) => RecordedPurpose::Slot(slot),
+            },
+            attempt: run.attempt,
+            created_at: Timestamp::now(),
+        }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.purpose {
+            RecordedPurpose::Request(id) => Purpose::Request(id),
+            RecordedPurpose::Slot(slot) => Purpose::Slot(slot),
+        }
+    }
+}
+
+impl Folder {
+    /// Makes what is missing of the folder. What is new in it is for its owner alone.
+    pub(super) fn open(path: &Path) -> Result<Self, HostError> {
+        make_folder(path).map_err(failed("make the folder", path))?;
+        let root = path.canonicalize().map_err(failed("use the folder", path))?;
+        Ok(Self { root })
+    }
+
+    /// Makes the places for runs and logs, in case someone cleared the folder.
+    pub(super) fn prepare(&self) -> Result<(), HostError> {
+        for path in [self.runs(), self.logs()] {
+            make_folder(&path).map_err(failed("make the folder", &path))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub(super) fn run(&self, name: &str) -> PathBuf {
+        self.runs().join(name)
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub(super) fn log(&self, name: &str) -> PathBuf {
+        self.logs().join(format!("{name}.log"))
+    }
+
+    /// The names of all run folders, in order.
+    pub(super) fn names(&self) -> Result<Vec<String>, HostError> {
+        names_in(&self.runs()).map_err(failed("read the folder", &self.runs()))
+    }
+
+    /// What a run was started for; `None` where the folder is not there or was never finished.
+    pub(super) fn record(&self, name: &str) -> Result<Option<Record>, HostError> {
+        let path = self.run(name).join("run.json");
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let record = serde_json::from_str(&text).map_err(|error| HostError::Refused {
+            reason: "invalid",
+            message: format!("{} is not what we wrote: {error}", path.display()),
+            fix: Some(format!("end its processes, if any, and delete {}", self.run(name).display())),
+        })?;
+        Ok(Some(record))
+    }
+
+    /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying. A process that
+    /// is being started holds a copy of the file for the moment until its program is loaded.
+    pub(super) fn lock(&self) -> Result<File, HostError> {
+        let path = self.root.join("lock");
+        let file = private().create(true).truncate(false).open(&path).map_err(failed("open", &path))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let (path, seconds) = (path.display(), LOCK_PATIENCE.as_secs());
+                    return Err(HostError::Unavailable(format!("another process has held {path} for {seconds} s")));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+            }
+        }
+    }
+
+    /// Whether a run still has what it needs only while it lives.
+    pub(super) fn has_leftovers(&self, name: &str) -> bool {
+        DISPOSABLE.iter().any(|part| self.run(name).join(part).symlink_metadata().is_ok())
+    }
+
+    /// Removes what a run needs only while it lives, the token first.
+    pub(super) fn remove_leftovers(&self, name: &str) -> Result<(), HostError> {
+        DISPOSABLE.iter().try_for_each(|part| {
+            let path = self.run(name).join(part);
+            remove(&path).map_err(failed("remove", &path))
+        })
+    }
+
+    /// The id of this installation, made once and kept in the folder.
+    pub(super) fn installation_id(&self) -> Result<String, HostError> {
+        let path = self.root.join("installation-id");
+        let _lock = self.lock()?;
+        if let Some(text) = read(&path)? {
+            let id = text.trim();
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if id.is_empty() || id.len() > 63 || !id.chars().all(fits) {
+                return Err(HostError::Refused {
+                    reason: "invalid",
+                    message: format!("{} holds no installation id", path.display()),
+                    fix: Some(format!("set INSTALLATION_ID, or delete {} for a new one", path.display())),
+                });
+            }
+            return Ok(id.to_owned());
+        }
+        // The standard library's hash keys are the one source of randomness that needs no further crate.
+        let random = || RandomState::new().hash_one(0).to_string();
+        let (now, process) = (Timestamp::now().to_string(), std::process::id().to_string());
+        let id = short_hash(&[&random(), &random(), &now, &process], INSTALLATION_ID_LENGTH);
+        write(&path, format!("{id}\n").as_bytes()).map_err(failed("write", &path))?;
+        Ok(id)
+    }
+}
+
+/// Reads a small file; `None` where it is not there.
+pub(super) fn read(path: &Path) -> Result<Option<String>, HostError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+/// Writes a file for its owner alone. There is never half a file, not even after a power cut.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let count = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = path.with_file_name(format!(".{name}.{}.{count}", std::process::id()));
+    let written = (|| {
+        let mut file = private().create(true).truncate(true).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&draft, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// Removes a file or a whole folder; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// The names of what is in a folder, in order; none where it is not there.
+pub(super) fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes a folder, and those above it, for their owner alone.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Options to write a file that is its owner's alone.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Turns an error of the file system into one that says what was being done.
+pub(super) fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> HostError {
+    let what = format!("cannot {what} {}", path.display());
+    move |error| {
+        let reason = match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "forbidden",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "quota",
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "invalid",
+            _ => return HostError::Unavailable(format!("{what}: {error}")),
+        };
+        let fix = (reason != "quota").then(|| "name another folder, one that this user may write".to_owned());
+        HostError::Refused { reason, message: format!("{what}: {error}"), fix }
+    }
+}

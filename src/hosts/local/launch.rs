@@ -1,0 +1,178 @@
+//! Starting a run: its folder, its environment, its process.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use secrecy::ExposeSecret;
+
+use super::folder::{Folder, Record, failed, make_folder, private, remove, write};
+use crate::{
+    config::TokenSource,
+    core::{Installation, StartRun},
+    hosts::HostError,
+};
+
+/// The frame around the agent's script.
+const WRAPPER: &str = include_str!("wrapper.sh");
+
+/// What an agent gets of our own environment, when it is set there. Everything else stays with us.
+const PASSED_ON: [&str; 20] = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "ADO_CA_FILE",
+    // What `start.sh` advises to set.
+    "AGENT_ALLOW_RUNASROOT",
+    "TARGETARCH",
+];
+
+/// What the agent must not show as its capabilities: our own plumbing, and proxies, whose URLs may hold a password.
+const HIDDEN: &str = "KUBECTL_ADO,AZP_AGENT_ROOT,HTTP_PROXY,HTTPS_PROXY,ALL_PROXY,http_proxy,https_proxy,all_proxy";
+
+/// How agents are started.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    pub(super) installation: Installation,
+    pub(super) organization: String,
+    pub(super) token: TokenSource,
+    pub(super) script: String,
+    bash: PathBuf,
+    executable: PathBuf,
+}
+
+impl Launcher {
+    /// Looks for what every start needs.
+    pub(super) fn new(
+        installation: Installation,
+        organization: String,
+        token: TokenSource,
+        script: String,
+    ) -> Result<Self, HostError> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let bash = env::split_paths(&path).map(|folder| folder.join("bash")).find(|bash| bash.is_file());
+        let bash = bash.ok_or_else(|| HostError::Refused {
+            reason: "invalid",
+            message: "there is no bash on the PATH, and the agent's start script needs it".to_owned(),
+            fix: Some("install bash".to_owned()),
+        })?;
+        let executable = env::current_exe()
+            .map_err(|error| HostError::Unavailable(format!("cannot tell where this program lies: {error}")))?;
+        Ok(Self { installation, organization, token, script, bash, executable })
+    }
+
+    /// Makes the folder of a run and starts its process. The caller holds the lock and knows that there is no such
+    /// folder. Where it fails, nothing is left.
+    pub(super) fn launch(&self, folder: &Folder, run: &StartRun, record: &Record) -> Result<Child, HostError> {
+        let token = self.token.current().map_err(HostError::Credential)?;
+        let launched = self
+            .prepare(folder, run, record, token.expose_secret())
+            .and_then(|log| self.command(folder, run, log)?.spawn().map_err(failed("run", &self.bash)));
+        if launched.is_err() {
+            // A folder without run.json is not a run; should this fail too, `tidy` removes it.
+            let _ = remove(&folder.run(&run.name));
+        }
+        launched
+    }
+
+    /// Everything before the process. `run.json` comes last: from then on the run exists.
+    fn prepare(&self, folder: &Folder, run: &StartRun, record: &Record, token: &str) -> Result<File, HostError> {
+        let here = folder.run(&run.name);
+        for path in [here.clone(), here.join("agent"), here.join("home"), here.join("tmp")] {
+            make_folder(&path).map_err(failed("make the folder", &path))?;
+        }
+        let files = [("start.sh", self.script.as_str()), ("token", token)];
+        for (name, content) in files {
+            let path = here.join(name);
+            let written =
+                private().create_new(true).open(&path).and_then(|mut file| file.write_all(content.as_bytes()));
+            written.map_err(failed("write", &path))?;
+        }
+        let path = folder.log(&run.name);
+        let log = private().write(false).append(true).create(true).open(&path).map_err(failed("write", &path))?;
+        let path = here.join("run.json");
+        let text = serde_json::to_vec_pretty(record).map_err(|error| HostError::Unavailable(error.to_string()))?;
+        write(&path, &text).map_err(failed("write", &path))?;
+        Ok(log)
+    }
+
+    fn command(&self, folder: &Folder, run: &StartRun, log: File) -> Result<Command, HostError> {
+        let here = folder.run(&run.name);
+        let mut command = Command::new(&self.bash);
+        command
+            .args(["-c", WRAPPER, "kubectl-ado-agent"])
+            .arg(&here)
+            .current_dir(here.join("agent"))
+            .env_clear()
+            .envs(self.environment(&here, run, |name| env::var_os(name)))
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().map_err(failed("write", &folder.log(&run.name)))?)
+            .stdout(log);
+        // So that a Ctrl-C for us is none for the agents, and all of a run can be ended at once.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        Ok(command)
+    }
+
+    /// The whole environment of a run. `ours` looks up a variable of our own.
+    fn environment(
+        &self,
+        here: &Path,
+        run: &StartRun,
+        ours: impl Fn(&str) -> Option<OsString>,
+    ) -> Vec<(String, OsString)> {
+        let mut all: Vec<_> = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), ours(name)?))).collect();
+        if !all.iter().any(|(name, _)| name == "LANG" || name == "LC_ALL") {
+            all.push(("LANG".to_owned(), "C.UTF-8".into()));
+        }
+        let mut hidden = OsString::from(HIDDEN);
+        if let Some(more) = ours("VSO_AGENT_IGNORE").filter(|more| !more.is_empty()) {
+            hidden.push(",");
+            hidden.push(more);
+        }
+        let root = here.join("agent");
+        let own: [(&str, OsString); 11] = [
+            ("HOME", here.join("home").into()),
+            ("TMPDIR", here.join("tmp").into()),
+            ("AZP_URL", OsString::from(&self.organization)),
+            ("AZP_POOL", OsString::from(&run.pool)),
+            ("AZP_AGENT_NAME", OsString::from(&run.name)),
+            ("AZP_TOKEN_FILE", here.join("token").into()),
+            ("AZP_WORK", root.join("_work").into()),
+            ("AZP_AGENT_ROOT", root.into()),
+            // For the sandbox's agent package, which hands over to this program.
+            ("KUBECTL_ADO", OsString::from(&self.executable)),
+            // The agent's environment becomes its capabilities, so this tells everyone whose it is.
+            ("KUBECTL_ADO_INSTALLATION", OsString::from(self.installation.id())),
+            ("VSO_AGENT_IGNORE", hidden),
+        ];
+        all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        all
+    }
+}
+
+/// The entry of the environment by which all processes of a run can be found, and no other's.
+pub(super) fn mark(folder: &Folder, name: &str) -> Vec<u8> {
+    let mut mark = OsString::from("AZP_AGENT_ROOT=");
+    mark.push(folder.run(name).join("agent"));
+    mark.into_encoded_bytes()
+}
