@@ -496,6 +496,8 @@ for updates in 1 2 3 4 5 6; do
         # The signal ended the first `wait`, not the agent; the second one has the agent's own code.
         code=0
         wait "$agent" || code=$?
+        # bash forgets the code of a child that ends while the trap runs, and says -1 or 127.
+        ((code >= 0 && code != 127)) || code=$stop
     fi
     agent=
     # 3 and 4: the agent updates itself and wants to be started again.
