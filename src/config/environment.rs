@@ -156,4 +156,13 @@ mod tests {
         let names: BTreeSet<_> = VARIABLES.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), VARIABLES.len());
     }
+
+    #[test]
+    fn the_example_file_shows_every_variable_and_its_key() {
+        let example = include_str!("../../docs/ado.example.yaml");
+        for (name, key) in VARIABLES {
+            let key = key.rsplit('.').next().unwrap_or_default();
+            assert!(example.contains(name) && example.contains(&format!("{key}:")), "{name} {key}");
+        }
+    }
 }

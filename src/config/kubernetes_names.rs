@@ -49,6 +49,9 @@ pub(super) fn secret_key(text: &str) -> Result<SecretKey, Wrong> {
         let what = format!("names the Secret {}, which is not a name of a Secret", quoted(name));
         return Err(Wrong::new(what).mend(example));
     }
+    if !quoted(text).starts_with('"') {
+        return Err(Wrong::new("looks like a token; it has to be the name of a Secret that holds one").mend(example));
+    }
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if key.is_empty() || key.len() > 253 || !key.chars().all(fits) || key.starts_with("..") || key == "." {
         let what = format!("names the key {}, which is not a key of a Secret", quoted(key));

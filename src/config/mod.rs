@@ -24,6 +24,7 @@ mod kubernetes_names;
 mod near_miss;
 mod organization;
 mod origin;
+mod policies;
 mod pools;
 mod reader;
 mod schedules;

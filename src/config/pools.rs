@@ -79,6 +79,13 @@ impl TemplateSettings {
     }
 }
 
+/// A pool that stands for those that are not known.
+pub(super) fn any() -> PoolSettings {
+    let origin = Origin::Variable("AGENT_POOLS");
+    let templates = vec![TemplateSettings::only(origin.clone())];
+    PoolSettings { name: String::new(), origin, max: None, templates }
+}
+
 /// `AGENT_POOLS`: names between commas. What running installs have got away with so far is a warning.
 pub(super) fn pool_list(text: &str, problems: &Problems) -> Result<Vec<PoolSettings>, Wrong> {
     let origin = Origin::Variable("AGENT_POOLS");
@@ -91,8 +98,7 @@ pub(super) fn pool_list(text: &str, problems: &Problems) -> Result<Vec<PoolSetti
         } else {
             let name = value::pool_name(name)
                 .map_err(|wrong| Wrong { what: format!("has a name that {}", wrong.what), ..wrong })?;
-            let templates = vec![TemplateSettings::only(origin.clone())];
-            pools.push(PoolSettings { name, origin: origin.clone(), max: None, templates });
+            pools.push(PoolSettings { name, ..any() });
         }
     }
     if pools.is_empty() {

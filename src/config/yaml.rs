@@ -79,7 +79,10 @@ pub(super) fn parse(text: &str, dialect: Dialect) -> Result<Vec<Node>, SyntaxErr
         let place = error.location().filter(|location| location.line() > 0).map(Place::from);
         let message = error.without_snippet().to_string();
         // The library's texts end with their place, which we say in our own way.
-        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        // It may repeat a word of the file; one that looks like a token is not passed on.
+        let is_harmless = super::value::quoted(message).starts_with('"');
+        let message = if is_harmless { message } else { "this is not valid YAML" }.to_owned();
         SyntaxError { message, place }
     })
 }

@@ -94,9 +94,9 @@ fn fields_that_no_version_of_kubernetes_knows_are_kept() {
 
 #[test]
 fn the_agents_container_is_the_one_named_agent_else_the_first() {
-    let text = "apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {containers: [{name: a, image: x}, {name: agent, image: y}]}}}\n";
+    let text = "apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {containers: [{name: a, image: x}, {name: agent, image: z}]}}}\n";
     let template = JobTemplate::parse(Path::new("job.yaml"), text).unwrap();
-    assert_eq!((template.agent_container(), template.image()), (1, Some("y")));
+    assert_eq!((template.agent_container(), template.image()), (1, Some("z")));
     let template = JobTemplate::parse(Path::new("job.yaml"), &text.replace("name: agent", "name: b")).unwrap();
     assert_eq!((template.agent_container(), template.image(), template.name_prefix()), (0, Some("x"), None));
 }
@@ -109,7 +109,7 @@ fn wrong_templates_are_answered_with_the_variable_and_the_place() {
     let table: &[(String, &[&[&str]])] = &[
         (String::new(), &[&["job.yaml has no Job in it, only nothing", "fix: add a document"]]),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n".into(), &[&["job.yaml has no Job in it, only Pod"]]),
-        ("a: [\n".into(), &[&["job.yaml:2:"]]),
+        ("a: [\n".into(), &[&["job.yaml:1:4: unclosed bracket"]]),
         ("- a\n".into(), &[&["job.yaml:1:1: the document is a list"]]),
         (
             "kind: Job\nspec: {template: {spec: {containers: [{name: a}]}}}\n".into(),

@@ -1,5 +1,7 @@
 //! Configurations, right and wrong, as their owners would write them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{fs, path::PathBuf};
 
 use kubectl_ado::config::{Config, Environment};
@@ -19,6 +21,9 @@ const LEAST: [(&str, &str); 3] =
 fn least_and(changes: &[(&str, &str)]) -> Environment {
     LEAST.iter().chain(changes).copied().collect()
 }
+
+/// Variables and the parts of each error that has to answer them.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a [&'a str]]);
 
 /// A folder with files, to stand for a user's.
 struct Folder(TempDir);
@@ -54,8 +59,8 @@ fn assert_errors(answer: &str, expected: &[&[&str]]) {
     let errors: Vec<&str> = answer.split("error: ").skip(1).collect();
     assert_eq!(errors.len(), expected.len(), "number of errors in:\n{answer}");
     for parts in expected {
-        let fits = |error: &&str| parts.iter().all(|part| error.contains(part));
-        assert!(errors.iter().any(|error| fits(&error)), "no error with {parts:?} in:\n{answer}");
+        let fits = |error: &str| parts.iter().all(|part| error.contains(part));
+        assert!(errors.iter().any(|error| fits(error)), "no error with {parts:?} in:\n{answer}");
     }
     for line in answer.lines() {
         assert!(line.starts_with("error: ") || line.starts_with("fix: "), "{line}");

@@ -1,11 +1,11 @@
 //! Environments that are wrong, and what their owner is told.
 
-use crate::{Folder, assert_errors, errors_of, least_and};
+use crate::{Case, Folder, assert_errors, errors_of, least_and};
 use kubectl_ado::config::{Config, Environment};
 
 #[test]
 fn each_wrong_variable_is_named_with_what_is_wrong_and_how_to_mend_it() {
-    let table: &[(&[(&str, &str)], &[&[&str]])] = &[
+    let table: &[Case<'_>] = &[
         (&[("ORG_URL", "")], &[&["ORG_URL is not set", "fix: set ORG_URL=https://dev.azure.com/"]]),
         (&[("ORG_URL", "dev.azure.com/contoso")], &[&["ORG_URL has no scheme", "https://dev.azure.com/contoso?"]]),
         (&[("ORG_URL", "https://dev.azure.com/")], &[&["ORG_URL names no organization"]]),
@@ -131,10 +131,10 @@ fn everything_that_is_wrong_is_said_at_once() {
         &["RUN_ONCE"],
         &["JOB_IMAGE"],
         &["JOB_NAMESPACE"],
+        &["JOB_DEFINITION_FILE"],
         &["LISTEN_ADDRESS"],
         &["AGENT_FOLDER"],
     ];
-    // Without pools nobody asks for the Job template.
     assert_errors(&errors_of(&environment.into_iter().collect(), &Folder::with(&[])), expected);
 }
 

@@ -108,7 +108,7 @@ fn each_mistake_in_a_file_is_answered_with_its_line_and_column() {
         (&schedule("days: [], from: \"07:30\", to: \"18:00\", idleAgents: 4"), &[&["schedules[0].days is empty"]]),
         (
             &schedule("from: \"25:00\", to: \"18:00\", idleAgents: 4"),
-            &[&["ado.yaml:2:55: pools[0].templates[0].schedules[0].from is \"25:00\""]],
+            &[&["ado.yaml:2:60: pools[0].templates[0].schedules[0].from is \"25:00\""]],
         ),
         (&schedule("from: 1080, to: \"18:00\", idleAgents: 4"), &[&["schedules[0].from is 1080", "put it in quotes"]]),
         (&schedule("to: \"18:00\", idleAgents: 4"), &[&["schedules[0] has no `from`", "from: \"07:30\""]]),
