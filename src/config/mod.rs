@@ -3,15 +3,43 @@
 //! Reading and validating are one step: whatever leaves this room can be relied on. All that is missing, malformed or
 //! contradictory is reported at once, one line each, before any call goes out.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
-
-use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::core::{Installation, Policy, PoolPolicy, Retention};
 
+mod assemble;
+mod container_instances;
+mod environment;
+mod error;
+mod file;
+mod host;
+mod job_structure;
+mod job_template;
+mod kubernetes_names;
+mod near_miss;
+mod organization;
+mod origin;
+mod policies;
+mod pools;
+mod reader;
+mod schedules;
+mod settings;
 mod token;
+mod value;
+mod yaml;
 
+pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors};
+pub use job_template::JobTemplate;
 pub use token::TokenSource;
+
+use error::Problems;
+use settings::Settings;
 
 /// Everything the orchestrator needs to know, validated.
 #[derive(Clone, Debug)]
@@ -28,10 +56,14 @@ pub struct Config {
     pub respect_parallel_jobs: bool,
     /// How long an agent may take until it is online.
     pub start_timeout: Duration,
+    /// How long an idle agent that nothing asks for any more is kept.
+    pub idle_timeout: Duration,
     /// How long ended runs are kept.
     pub retention: Retention,
     /// How the agents of each template are made, by (pool, template).
     pub agents: BTreeMap<(String, String), AgentSpec>,
+    /// How agents get the right to register.
+    pub registration: Registration,
     /// Who we are, where it is set and not derived.
     pub installation_id: Option<String>,
     /// How often Azure DevOps is asked.
@@ -61,6 +93,8 @@ pub struct Organization {
 pub enum HostConfig {
     /// Kubernetes Jobs.
     Kubernetes(KubernetesConfig),
+    /// Azure container groups.
+    ContainerInstances(AciConfig),
     /// Processes on this machine.
     Local(LocalConfig),
 }
@@ -87,6 +121,32 @@ pub struct SecretKey {
     pub key: String,
 }
 
+/// Settings of the host `aci`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AciConfig {
+    /// The subscription, a GUID in lower case.
+    pub subscription_id: String,
+    /// An existing resource group.
+    pub resource_group: String,
+    /// The tenant, a GUID in lower case.
+    pub tenant_id: String,
+    /// The region's name: `westeurope`.
+    pub region: String,
+    /// The cloud.
+    pub environment: AzureEnvironment,
+}
+
+/// One of Azure's clouds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AzureEnvironment {
+    /// The one for all.
+    Public,
+    /// Operated by 21Vianet in China.
+    China,
+    /// For the government of the United States.
+    UsGovernment,
+}
+
 /// Settings of the local host.
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
@@ -97,7 +157,7 @@ pub struct LocalConfig {
 /// How the agents of one template are made.
 #[derive(Clone, Debug)]
 pub struct AgentSpec {
-    /// The image, where it is not the Job template's.
+    /// The image to use, over that of a Job template. `None`: the Job template's own or, where it names none, ours.
     pub image: Option<String>,
     /// The operating system of image and node.
     pub os: Os,
@@ -114,16 +174,13 @@ pub enum Os {
     Windows,
 }
 
-/// A file with exactly one Job and whatever goes with it. The documents stay as they are: typed structs would drop
-/// fields that they do not know.
-#[derive(Clone, Debug)]
-pub struct JobTemplate {
-    /// Where it was read.
-    pub path: PathBuf,
-    /// The Job.
-    pub job: Value,
-    /// The other documents (PersistentVolume, ConfigMap …), applied once at start.
-    pub others: Vec<Value>,
+/// How agents get the right to register themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// What is safest of that which the organization and the host allow.
+    Auto,
+    /// Each agent gets the organization's token.
+    Token,
 }
 
 /// How often Azure DevOps is asked.
@@ -136,6 +193,31 @@ pub enum Polling {
 }
 
 impl Config {
+    /// Reads and validates what the environment and, where there is one, the file (or `ado.yaml` in the folder) say.
+    /// The file wins, and the environment fills what it leaves out.
+    ///
+    /// `MINIMUM_AGENT_COUNT`, `MINIMUM_IDLE_AGENT_COUNT` and `MAXIMUM_AGENT_COUNT` are for each pool, not for all
+    /// together; in a pool with several agent templates the first two count for the one that accepts every request.
+    ///
+    /// # Errors
+    ///
+    /// All that is missing, malformed or contradictory.
+    pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, ConfigErrors> {
+        let problems = Problems::hiding(environment.get("ORG_PAT"));
+        let of_environment = Settings::of_environment(environment, &problems);
+        let of_file = match file {
+            Some(path) => file::settings(path, &problems),
+            None => Some(Settings::default()),
+        };
+        // What an unreadable file would have said is unknown, so what is missing without it is no news.
+        let config = of_file.and_then(|of_file| {
+            let settings = of_file.filled_by(of_environment, &problems);
+            assemble::config(settings, environment, &problems)
+        });
+        let (config, warnings) = problems.settle(config)?;
+        Ok(Self { warnings, ..config })
+    }
+
     /// The policy for the planner, once it is known who we are.
     #[must_use]
     pub fn policy(&self, installation: Installation) -> Policy {

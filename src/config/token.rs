@@ -18,7 +18,8 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// The file cannot be read or is empty; the message names it and never its content.
+    /// The file cannot be read, is empty or holds something that is no token; the message names the file and never
+    /// its content.
     pub fn current(&self) -> Result<SecretString, String> {
         let path = match self {
             Self::Value(token) => return Ok(token.clone()),
@@ -26,10 +27,53 @@ impl TokenSource {
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?;
-        let token = text.trim();
-        if token.is_empty() {
-            return Err(format!("the token file {} is empty", path.display()));
+        token(&text).map_err(|what| format!("the token file {} {what}", path.display()))
+    }
+}
+
+/// A token without white space around it; what is wrong is said without the token.
+pub(super) fn token(text: &str) -> Result<SecretString, &'static str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("holds white space or characters that no token has");
+    }
+    if text.starts_with("https://") || text.starts_with("http://") {
+        return Err("holds a URL and no token");
+    }
+    Ok(SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_token_is_not_part_of_it() {
+        assert_eq!(token(" abc\r\n").unwrap().expose_secret(), "abc");
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_refused_without_being_shown() {
+        for text in ["", " \n", "two words", "línea", "a\u{7}b", "https://dev.azure.com/contoso"] {
+            let what = token(text).unwrap_err();
+            assert!(text.trim().is_empty() || !what.contains(text), "{what}");
         }
-        Ok(SecretString::from(token))
+    }
+
+    #[test]
+    fn a_file_is_read_anew_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let source = TokenSource::File(path.clone());
+        assert!(source.current().unwrap_err().contains("token cannot be read"));
+        for text in ["first\n", "second"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(source.current().unwrap().expose_secret(), text.trim());
+        }
     }
 }

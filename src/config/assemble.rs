@@ -1,0 +1,151 @@
+//! Puts the settings together: defaults, what has to be there, what contradicts what.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Config, Organization, Polling, Registration, TokenSource,
+    environment::Environment,
+    error::Problems,
+    host, near_miss, organization,
+    origin::Found,
+    policies::Policies,
+    pools,
+    settings::{Settings, readable, shown},
+};
+use crate::core::Retention;
+
+const START_TIMEOUT: Duration = Duration::from_mins(5);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+const KEEP_FINISHED: Duration = Duration::from_mins(10);
+const KEEP_FAILED: Duration = Duration::from_hours(24);
+
+/// The port of health and metrics in a pod.
+const PORT: u16 = 8080;
+
+/// The configuration that the settings make. `None` where something is missing or wrong, which has been reported.
+pub(super) fn config(settings: Settings, environment: &Environment, problems: &Problems) -> Option<Config> {
+    for warning in near_miss::warnings(environment) {
+        problems.warn(warning);
+    }
+    let organization = organization(&settings, environment, problems);
+    let host = host::host(&settings, environment, Path::is_file, problems);
+    let ca_file = ca_file(&settings, environment, problems);
+    let mut policies = Policies::new(&settings, host.as_ref(), problems);
+    let pools = match &settings.pools {
+        Some(pools) => Some(policies.of_pools(&pools.value)),
+        None => {
+            if !settings.in_file.contains(&"AGENT_POOLS") {
+                report_missing_pools(environment, problems);
+            }
+            // What is wrong for whatever pool is said now too.
+            policies.of_pools(&[pools::any()]);
+            None
+        }
+    };
+    let agents = policies.into_agents();
+    Some(Config {
+        organization: organization?,
+        host: host?,
+        pools: pools?,
+        max_agents: value(settings.max_agents.as_ref()),
+        respect_parallel_jobs: value(settings.respect_parallel_jobs.as_ref()).unwrap_or(true),
+        start_timeout: value(settings.start_timeout.as_ref()).unwrap_or(START_TIMEOUT),
+        idle_timeout: value(settings.idle_timeout.as_ref()).unwrap_or(IDLE_TIMEOUT),
+        retention: Retention {
+            finished: value(settings.keep_finished.as_ref()).unwrap_or(KEEP_FINISHED),
+            failed: value(settings.keep_failed.as_ref()).unwrap_or(KEEP_FAILED),
+        },
+        registration: value(settings.registration.as_ref()).unwrap_or(Registration::Auto),
+        agents,
+        installation_id: settings.installation_id.map(|id| id.value),
+        polling: value(settings.polling.as_ref()).unwrap_or(Polling::Adaptive),
+        run_once: value(settings.run_once.as_ref()).unwrap_or(false),
+        listen: value(settings.listen.as_ref()).unwrap_or_else(|| default_listen(environment)),
+        ca_file,
+        warnings: Vec::new(),
+    })
+}
+
+fn report_missing_pools(environment: &Environment, problems: &Problems) {
+    let needed = "AGENT_POOLS is not set, and no file names pools";
+    let mend = "set AGENT_POOLS to the names of the agent pools to serve, for example AGENT_POOLS=Linux,Windows";
+    environment.report_missing(&["AGENT_POOLS"], needed, mend, problems);
+}
+
+fn value<T: Copy>(found: Option<&Found<T>>) -> Option<T> {
+    found.map(|found| found.value)
+}
+
+fn default_listen(environment: &Environment) -> SocketAddr {
+    match environment.get("KUBERNETES_SERVICE_HOST") {
+        Some(_) => (Ipv4Addr::UNSPECIFIED, PORT).into(),
+        None => (Ipv4Addr::LOCALHOST, 0).into(),
+    }
+}
+
+fn organization(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<Organization> {
+    let url = settings.url.as_ref();
+    match url {
+        Some(url) if organization::sends_token_in_clear(&url.value) => {
+            problems.warn(format!("{} begins with http://: the token crosses the network in clear", url.origin));
+        }
+        Some(_) => {}
+        None if settings.in_file.contains(&"ORG_URL") => {}
+        None => {
+            let needed = "ORG_URL is not set, and no file has organization.url";
+            let mend = "set ORG_URL=https://dev.azure.com/YOUR-ORGANIZATION";
+            environment.report_missing(&["ORG_URL"], needed, mend, problems);
+        }
+    }
+    let token = match (&settings.token, &settings.token_file) {
+        (Some(token), _) => Some(TokenSource::Value(token.value.clone())),
+        (None, Some(file)) => token_file(file, problems),
+        (None, None) if settings.in_file.contains(&"ORG_PAT_FILE") => None,
+        (None, None) => {
+            let needed = "neither ORG_PAT_FILE nor ORG_PAT is set, and no file has organization.tokenFile";
+            let mend = "set ORG_PAT_FILE to a file with a token that may manage agent pools, or ORG_PAT to the token";
+            environment.report_missing(&["ORG_PAT_FILE", "ORG_PAT"], needed, mend, problems);
+            None
+        }
+    };
+    Some(Organization { url: url?.value.clone(), token: token? })
+}
+
+fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource> {
+    if !readable(file, problems) {
+        return None;
+    }
+    let source = TokenSource::File(file.value.clone());
+    match source.current() {
+        Ok(_) => Some(source),
+        Err(what) => {
+            problems.error(format!("{}: {what}", file.origin));
+            None
+        }
+    }
+}
+
+/// A bundle that we were told to use has to be there. `SSL_CERT_FILE` may be meant for others.
+fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<PathBuf> {
+    if let Some(file) = &settings.ca_file {
+        if readable(file, problems) && !holds_certificates(&file.value) {
+            let message = format!("{} names {}, which holds no certificate", file.origin, shown(&file.value));
+            problems.error_with_fix(message, "it has to hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
+        }
+        return Some(file.value.clone());
+    }
+    let path = PathBuf::from(environment.get("SSL_CERT_FILE")?);
+    if holds_certificates(&path) {
+        return Some(path);
+    }
+    problems.warn(format!("SSL_CERT_FILE is not used: {} holds no certificate that can be read", shown(&path)));
+    None
+}
+
+fn holds_certificates(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----"))
+}

@@ -1,0 +1,169 @@
+//! What is wrong with a configuration: all of it at once, each thing with its place and, where there is one, its mend.
+
+use std::{cell::RefCell, fmt};
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Shorter tokens (those of examples) would be found in ordinary words.
+const SHORTEST_HIDDEN_TOKEN: usize = 8;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// What is wrong and where: a variable's name, or `file:line:column` and the key's path.
+    pub message: String,
+    /// How to mend it.
+    pub fix: Option<String>,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.fix {
+            Some(fix) => write!(f, "\nfix: {fix}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// What is wrong with one value, said so that it can follow the value's origin: `is not a whole number`.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) what: String,
+    pub(super) fix: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: None }
+    }
+
+    pub(super) fn mend(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
+    }
+}
+
+/// Collects what is wrong and what is odd. Whatever is said passes here, so that the token can never be part of it.
+pub(super) struct Problems {
+    errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<String>>,
+    token: Option<SecretString>,
+}
+
+impl Problems {
+    /// An empty collection that hides this token wherever it turns up.
+    pub(super) fn hiding(token: Option<&str>) -> Self {
+        let token = token.filter(|token| token.len() >= SHORTEST_HIDDEN_TOKEN).map(SecretString::from);
+        Self { errors: RefCell::default(), warnings: RefCell::default(), token }
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) {
+        self.push(message.into(), None);
+    }
+
+    pub(super) fn error_with_fix(&self, message: impl Into<String>, fix: impl Into<String>) {
+        self.push(message.into(), Some(fix.into()));
+    }
+
+    /// A wrong value and where it came from.
+    pub(super) fn wrong(&self, origin: impl fmt::Display, wrong: Wrong) {
+        self.push(format!("{origin} {}", wrong.what), wrong.fix);
+    }
+
+    /// Errors of another file, found by way of this setting.
+    pub(super) fn errors_by_way_of(&self, origin: impl fmt::Display, errors: ConfigErrors) {
+        for error in errors.0 {
+            self.push(format!("{origin}: {}", error.message), error.fix);
+        }
+    }
+
+    pub(super) fn warn(&self, warning: impl Into<String>) {
+        let warning = self.without_token(warning.into());
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        !self.errors.borrow().is_empty()
+    }
+
+    /// The value and its warnings, or all errors.
+    pub(super) fn settle<T>(self, value: Option<T>) -> Result<(T, Vec<String>), ConfigErrors> {
+        let mut errors = self.errors.into_inner();
+        match value {
+            Some(value) if errors.is_empty() => Ok((value, self.warnings.into_inner())),
+            _ => {
+                if errors.is_empty() {
+                    errors.push(ConfigError { message: "the configuration is incomplete".to_owned(), fix: None });
+                }
+                Err(ConfigErrors(errors))
+            }
+        }
+    }
+
+    fn push(&self, message: String, fix: Option<String>) {
+        let error = ConfigError { message: self.without_token(message), fix: fix.map(|fix| self.without_token(fix)) };
+        let mut errors = self.errors.borrow_mut();
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+
+    fn without_token(&self, text: String) -> String {
+        match &self.token {
+            Some(token) if text.contains(token.expose_secret()) => text.replace(token.expose_secret(), "***"),
+            _ => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_is_a_line_and_its_mend_follows() {
+        let problems = Problems::hiding(None);
+        problems.error("A is not set");
+        problems.error_with_fix("B is 0", "set B=1");
+        let errors = problems.settle::<()>(None).unwrap_err();
+        assert_eq!(errors.to_string(), "error: A is not set\nerror: B is 0\nfix: set B=1");
+    }
+
+    #[test]
+    fn the_same_thing_is_said_once() {
+        let problems = Problems::hiding(None);
+        for _ in 0..2 {
+            problems.error("A is not set");
+        }
+        assert_eq!(problems.settle::<()>(None).unwrap_err().0.len(), 1);
+    }
+
+    #[test]
+    fn the_token_is_hidden_in_whatever_is_said() {
+        let problems = Problems::hiding(Some("s3cr3t-t0k3n"));
+        problems.error_with_fix("no such file: s3cr3t-t0k3n", "remove s3cr3t-t0k3n");
+        let text = problems.settle::<()>(None).unwrap_err().to_string();
+        assert_eq!(text, "error: no such file: ***\nfix: remove ***");
+    }
+}

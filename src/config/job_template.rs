@@ -1,0 +1,98 @@
+//! A user's Job template: a file with exactly one Job and whatever goes with it.
+//!
+//! The documents stay as they are: typed structs would drop fields that they do not know.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    error::{ConfigErrors, Problems},
+    job_structure,
+    yaml::{self, Dialect},
+};
+
+/// The container that is the agent, unless none has this name: then it is the first.
+const AGENT_CONTAINER: &str = "agent";
+
+/// A file with exactly one Job, whose structure has been checked, and whatever goes with it.
+#[derive(Clone)]
+pub struct JobTemplate {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// The Job.
+    pub job: Value,
+    /// The other documents (PersistentVolume, ConfigMap …), applied once at start.
+    pub others: Vec<Value>,
+    /// What is odd about it but no error: one line each, with its place.
+    pub warnings: Vec<String>,
+}
+
+impl JobTemplate {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is no YAML, or is not one Job and other objects of Kubernetes; all that is wrong, with path,
+    /// line and column.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) => {
+                let problems = Problems::hiding(None);
+                problems.error(format!("{} cannot be read: {error}", super::settings::shown(path)));
+                problems.settle(None).map(|(template, _)| template)
+            }
+        }
+    }
+
+    /// Checks the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`JobTemplate::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        let problems = Problems::hiding(None);
+        let documents = yaml::parse(text, Dialect::Kubectl)
+            .map_err(|error| problems.error(error.in_file(path)))
+            .unwrap_or_default();
+        let job = job_structure::check(path, &documents, &problems);
+        let mut documents: Vec<Value> = documents.iter().map(yaml::Node::to_json).collect();
+        let job = job.map(|index| documents.remove(index));
+        let (job, warnings) = problems.settle(job)?;
+        Ok(Self { path: path.to_owned(), job, others: documents, warnings })
+    }
+
+    /// The prefix of its runs' names, where it gives one.
+    #[must_use]
+    pub fn name_prefix(&self) -> Option<&str> {
+        let metadata = self.job.get("metadata")?;
+        metadata.get("name").or_else(|| metadata.get("generateName"))?.as_str()
+    }
+
+    /// The index of the agent's container: the one named `agent`, else the first.
+    #[must_use]
+    pub fn agent_container(&self) -> usize {
+        let containers = self.job.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+        let is_agent = |container: &Value| container.get("name").and_then(Value::as_str) == Some(AGENT_CONTAINER);
+        containers.and_then(|containers| containers.iter().position(is_agent)).unwrap_or(0)
+    }
+
+    /// The image of the agent's container, where it names one.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        let pointer = format!("/spec/template/spec/containers/{}/image", self.agent_container());
+        self.job.pointer(&pointer)?.as_str()
+    }
+}
+
+/// Without the documents: there may be a token in them.
+impl fmt::Debug for JobTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: Vec<_> = self.others.iter().filter_map(|document| document.get("kind")).collect();
+        f.debug_struct("JobTemplate").field("path", &self.path).field("others", &kinds).finish_non_exhaustive()
+    }
+}
