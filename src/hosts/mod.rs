@@ -1,6 +1,8 @@
 //! Where agents run. [`AgentHost`] is the port that the orchestrator is written against; a [`Host`] is one of the
 //! places we know.
 
+pub mod kubernetes;
+
 use crate::core::{Run, StartRun};
 
 pub mod local;

@@ -1,0 +1,149 @@
+//! Which token Secrets we have made. The account may create and delete Secrets but not see them, so a ConfigMap
+//! remembers their names, written before a Secret is: whatever happens in between, none is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::{Installation, short_hash};
+
+/// How new the current Secret is when an older one may go: an orchestrator that is just being replaced may still be
+/// starting agents with it.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(30);
+
+/// After what time another orchestrator's Secret that nobody mounts is a leftover. Whoever uses it says so more often.
+const ABANDONED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often the one who uses a Secret says so.
+pub(super) const REFRESH: SignedDuration = SignedDuration::from_hours(6);
+
+const PREFIX: &str = "kubectl-ado-token";
+
+/// The name of the Secret for a token; the same token has the same name. A name is public, but 80 bits of a hash tell
+/// nothing of a token that was made by a machine.
+pub(super) fn secret_name(installation: &Installation, token: &str) -> String {
+    format!("{PREFIX}-{}-{}", installation.short(), short_hash(&["token", installation.id(), token], 16))
+}
+
+/// The name of the ConfigMap that remembers them.
+pub(super) fn note_name(installation: &Installation) -> String {
+    format!("kubectl-ado-{}", installation.short())
+}
+
+/// Who uses a Secret: several orchestrators may live in one namespace, each with pools and a token of its own.
+pub(super) fn user(organization: &str, pools: &[&str]) -> String {
+    let mut parts = vec!["token user", organization];
+    let mut pools = pools.to_vec();
+    pools.sort_unstable();
+    parts.extend(pools);
+    short_hash(&parts, 12)
+}
+
+/// The remembered Secrets: name to who uses it and when they last said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Generations(BTreeMap<String, (String, Timestamp)>);
+
+impl Generations {
+    /// Reads the data of the ConfigMap; other keys in it are somebody else's.
+    pub(super) fn read(data: &BTreeMap<String, String>) -> Self {
+        let entries = data.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| {
+            let (user, since) = value.split_once(' ').unwrap_or((value, ""));
+            (name.clone(), (user.to_owned(), since.parse().unwrap_or(Timestamp::UNIX_EPOCH)))
+        });
+        Self(entries.collect())
+    }
+
+    /// Whether somebody has to say (again) that the Secret is in use.
+    pub(super) fn wants_note(&self, name: &str, user: &str, now: Timestamp) -> bool {
+        self.0.get(name).is_none_or(|(known, since)| known != user || now.duration_since(*since) > REFRESH)
+    }
+
+    /// The line of the ConfigMap that says so.
+    pub(super) fn line(user: &str, now: Timestamp) -> String {
+        format!("{user} {now:.0}")
+    }
+
+    /// The Secrets that no Job mounts and no orchestrator uses any more.
+    pub(super) fn obsolete(
+        &self,
+        current: &str,
+        user: &str,
+        mounted: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Vec<String> {
+        // A current one that nobody has noted has not been mounted either: a former one may be in use until then.
+        let settled = self.0.get(current).is_some_and(|(_, since)| now.duration_since(*since) >= OVERLAP);
+        self.0
+            .iter()
+            .filter(|(name, (owner, since))| {
+                let unused = if owner == user { settled } else { now.duration_since(*since) >= ABANDONED };
+                name.as_str() != current && !mounted.contains(*name) && unused
+            })
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str = "2026-11-24T08:00:00Z";
+
+    fn after(seconds: i64) -> Timestamp {
+        START.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+    }
+
+    fn noted(entries: &[(&str, &str)]) -> Generations {
+        let line = |user: &str| Generations::line(user, after(0));
+        let mut data: BTreeMap<_, _> =
+            entries.iter().map(|(name, user)| (format!("{PREFIX}-{name}"), line(user))).collect();
+        data.insert("status".into(), "somebody else's".into());
+        Generations::read(&data)
+    }
+
+    fn obsolete(generations: &Generations, mounted: &[&str], now: Timestamp) -> Vec<String> {
+        let mounted = mounted.iter().map(|name| format!("{PREFIX}-{name}")).collect();
+        generations.obsolete("kubectl-ado-token-new", "me", &mounted, now)
+    }
+
+    #[test]
+    fn the_same_token_has_the_same_name_and_no_other_has_it() {
+        let us = Installation::new("us");
+        assert_eq!(secret_name(&us, "t1"), secret_name(&us, "t1"));
+        assert_ne!(secret_name(&us, "t1"), secret_name(&us, "t2"));
+        assert_ne!(secret_name(&us, "t1"), secret_name(&Installation::new("them"), "t1"));
+        assert!(!secret_name(&us, "s3cr3t").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn an_old_secret_goes_when_no_job_mounts_it() {
+        let generations = noted(&[("old", "me"), ("new", "me")]);
+        assert_eq!(obsolete(&generations, &[], after(40)), ["kubectl-ado-token-old"]);
+        assert!(obsolete(&generations, &["old"], after(40)).is_empty());
+        assert!(obsolete(&generations, &[], after(10)).is_empty(), "the new one has to settle first");
+        assert!(obsolete(&noted(&[("old", "me")]), &[], after(40)).is_empty(), "the new one is not there yet");
+    }
+
+    #[test]
+    fn another_orchestrator_s_secret_stays_until_it_is_abandoned() {
+        let generations = noted(&[("theirs", "them"), ("new", "me")]);
+        assert!(obsolete(&generations, &[], after(3600)).is_empty());
+        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
+    }
+
+    #[test]
+    fn use_is_noted_when_it_is_new_and_again_after_hours() {
+        let generations = noted(&[("new", "me")]);
+        assert!(!generations.wants_note("kubectl-ado-token-new", "me", after(3600)));
+        assert!(generations.wants_note("kubectl-ado-token-new", "me", after(7 * 3600)));
+        assert!(generations.wants_note("kubectl-ado-token-new", "them", after(1)));
+        assert!(generations.wants_note("kubectl-ado-token-other", "me", after(1)));
+    }
+
+    #[test]
+    fn the_order_of_pools_does_not_make_another_user() {
+        assert_eq!(user("o", &["a", "b"]), user("o", &["b", "a"]));
+        assert_ne!(user("o", &["a"]), user("o", &["b"]));
+    }
+}

@@ -1,0 +1,116 @@
+//! Walking into a Job template: what is missing (or `null`, as an empty YAML key reads) is created, and what has the
+//! wrong type is refused by its path.
+
+use serde_json::{Map, Value};
+
+/// A part of a Job template has the wrong type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} has to be {wanted}, not {found}")]
+pub struct TemplateError {
+    /// Where: `spec.template.spec.containers[0].env`.
+    pub path: String,
+    /// What belongs there.
+    pub wanted: &'static str,
+    /// What stands there.
+    pub found: &'static str,
+}
+
+/// An object of the template, with its path.
+pub(super) struct Node<'a> {
+    pub(super) map: &'a mut Map<String, Value>,
+    path: String,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn root(value: &'a mut Value) -> Result<Self, TemplateError> {
+        Self::of(value, String::new())
+    }
+
+    fn of(value: &'a mut Value, path: String) -> Result<Self, TemplateError> {
+        if value.is_null() {
+            *value = Value::Object(Map::new());
+        }
+        let found = kind(value);
+        match value {
+            Value::Object(map) => Ok(Self { map, path }),
+            _ => Err(TemplateError {
+                path: if path.is_empty() { "the Job".to_owned() } else { path },
+                wanted: "an object",
+                found,
+            }),
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The object at a key.
+    pub(super) fn child(&mut self, key: &str) -> Result<Node<'_>, TemplateError> {
+        let path = self.path_of(key);
+        Node::of(self.map.entry(key).or_insert(Value::Null), path)
+    }
+
+    /// The list at a key, and its path.
+    pub(super) fn list(&mut self, key: &str) -> Result<(&mut Vec<Value>, String), TemplateError> {
+        let path = self.path_of(key);
+        let value = self.map.entry(key).or_insert(Value::Null);
+        if value.is_null() {
+            *value = Value::Array(Vec::new());
+        }
+        let found = kind(value);
+        match value {
+            Value::Array(list) => Ok((list, path)),
+            _ => Err(TemplateError { path, wanted: "a list", found }),
+        }
+    }
+
+    /// The objects of the list at a key; none where there is no such list.
+    pub(super) fn each(&mut self, key: &str) -> Result<Vec<Node<'_>>, TemplateError> {
+        if !self.has(key) {
+            return Ok(Vec::new());
+        }
+        let (list, path) = self.list(key)?;
+        list.iter_mut().enumerate().map(|(index, item)| Node::of(item, format!("{path}[{index}]"))).collect()
+    }
+
+    /// Whether a key has a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// The string at a key.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, TemplateError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(TemplateError { path: self.path_of(key), wanted: "a string", found: kind(other) }),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.map.insert(key.to_owned(), value.into());
+    }
+
+    /// Sets a key that has no value.
+    pub(super) fn set_default(&mut self, key: &str, value: impl Into<Value>) {
+        if !self.has(key) {
+            self.set(key, value);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.map.shift_remove(key);
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,25 @@
+//! The labels and annotations that tell whose a Job is and what it is for. Labels are for selecting, and hold what
+//! fits into a label; annotations hold the exact text.
+
+pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(super) const US: &str = "kubectl-ado";
+pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// Label: the whole id of the installation.
+pub(super) const INSTALLATION: &str = "kubectl-ado/installation";
+/// Label and annotation: the agent pool.
+pub(super) const POOL: &str = "kubectl-ado/pool";
+/// Label and annotation: the agent template.
+pub(super) const TEMPLATE: &str = "kubectl-ado/template";
+/// Label and annotation: the job request that the run was started for.
+pub(super) const REQUEST: &str = "kubectl-ado/request";
+/// Label: the warm slot that the run was started for.
+pub(super) const SLOT: &str = "kubectl-ado/slot";
+/// Label: counts the tries, from 1.
+pub(super) const ATTEMPT: &str = "kubectl-ado/attempt";
+/// Annotation: the organization's URL.
+pub(super) const ORGANIZATION: &str = "kubectl-ado/organization";
+/// Annotation: the Secret that the agent's token is mounted from.
+pub(super) const TOKEN_SECRET: &str = "kubectl-ado/token-secret";
+/// Annotation: set where `ttlSecondsAfterFinished` is ours to change.
+pub(super) const MANAGED_TTL: &str = "kubectl-ado/managed-ttl";

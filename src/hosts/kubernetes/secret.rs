@@ -1,0 +1,260 @@
+//! The Secret that the agents' token is mounted from, where nobody brings one.
+//!
+//! It is immutable, and another token is another Secret, so that the account needs no more than `create` and `delete`
+//! on Secrets; anything else would let it read them all. What the API server answers is thrown away unread: it may
+//! hold the Secret.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::header::{ACCEPT, HeaderValue};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ObjectMeta, PostParams},
+    core::{Request, Resource},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{
+    failure::refused,
+    generations::{self, Generations},
+    keys,
+};
+use crate::{
+    cluster::{ClusterError, ErrorKind, call},
+    config::{SecretKey, TokenSource},
+    core::Installation,
+    hosts::HostError,
+};
+
+/// The key in the Secret.
+const KEY: &str = "token";
+
+/// A Secret that somebody deleted is made anew after this time; pods that wait for it then go on by themselves.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// How long a reading of the ConfigMap is believed.
+const NOTE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// How often a conflicting write of the ConfigMap is repeated.
+const TRIES: u32 = 5;
+
+/// The token's Secrets of one orchestrator.
+pub(super) struct Vault {
+    client: Client,
+    namespace: String,
+    installation: Installation,
+    user: String,
+    token: TokenSource,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    noted: Option<(Instant, Generations)>,
+    posted: Option<(Instant, String)>,
+}
+
+impl Vault {
+    pub(super) fn new(
+        client: Client,
+        namespace: &str,
+        installation: &Installation,
+        user: String,
+        token: TokenSource,
+    ) -> Self {
+        let (namespace, installation) = (namespace.to_owned(), installation.clone());
+        Self { client, namespace, installation, user, token, state: Mutex::default() }
+    }
+
+    /// The Secret for the token as it is now; it exists when this returns.
+    pub(super) async fn current(&self) -> Result<SecretKey, HostError> {
+        let token = self.token.current().map_err(HostError::Credential)?;
+        let name = generations::secret_name(&self.installation, token.expose_secret());
+        // Starts run side by side; one of them makes the Secret and the others wait for it.
+        let mut state = self.state.lock().await;
+        let fresh = state.posted.as_ref().is_some_and(|(at, posted)| *posted == name && at.elapsed() < AGAIN);
+        if !fresh {
+            self.make(&mut state, &name, &token).await.map_err(|error| refused(error, &self.namespace))?;
+            state.posted = Some((Instant::now(), name.clone()));
+        }
+        Ok(SecretKey { name, key: KEY.to_owned() })
+    }
+
+    /// Deletes the Secrets of former tokens that no Job mounts.
+    pub(super) async fn discard(&self, mounted: &BTreeSet<String>) -> Result<(), HostError> {
+        let token = self.token.current().map_err(HostError::Credential)?;
+        let current = generations::secret_name(&self.installation, token.expose_secret());
+        let mut state = self.state.lock().await;
+        self.discard_all_but(&mut state, &current, mounted).await.map_err(|error| refused(error, &self.namespace))
+    }
+
+    async fn make(&self, state: &mut State, name: &str, token: &SecretString) -> Result<(), ClusterError> {
+        let now = Timestamp::now();
+        if self.read_note(state).await?.wants_note(name, &self.user, now) {
+            let line = Generations::line(&self.user, now);
+            self.write_note(state, |data| {
+                data.insert(name.to_owned(), line.clone());
+            })
+            .await?;
+        }
+        match self.post(name, token).await {
+            Ok(()) => {
+                tracing::info!(secret = name, "made a Secret for the agents' token");
+                Ok(())
+            }
+            Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(without_token(error, token)),
+        }
+    }
+
+    async fn post(&self, name: &str, token: &SecretString) -> Result<(), ClusterError> {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": true,
+            "metadata": {
+                "name": name,
+                "labels": {
+                    keys::MANAGED_BY: keys::US, keys::COMPONENT: "agent-token",
+                    keys::INSTALLATION: self.installation.id(),
+                },
+            },
+            "data": {KEY: STANDARD.encode(token.expose_secret())},
+        });
+        call(&format!("create the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
+            let request = Request::new(Secret::url_path(&(), Some(&self.namespace)));
+            let mut request = request
+                .create(&PostParams::default(), body.to_string().into_bytes())
+                .map_err(kube::Error::BuildRequest)?;
+            let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static(metadata_only));
+            self.client.request_text(request).await.map(drop)
+        })
+        .await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), ClusterError> {
+        let deleted = call(&format!("delete the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
+            let request = Request::new(Secret::url_path(&(), Some(&self.namespace)));
+            let request = request.delete(name, &DeleteParams::default()).map_err(kube::Error::BuildRequest)?;
+            self.client.request_text(request).await.map(drop)
+        })
+        .await;
+        match deleted {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn discard_all_but(
+        &self,
+        state: &mut State,
+        current: &str,
+        mounted: &BTreeSet<String>,
+    ) -> Result<(), ClusterError> {
+        let obsolete = self.read_note(state).await?.obsolete(current, &self.user, mounted, Timestamp::now());
+        if obsolete.is_empty() {
+            return Ok(());
+        }
+        for name in &obsolete {
+            self.delete(name).await?;
+            tracing::info!(secret = name, "deleted the Secret of a former token");
+        }
+        self.write_note(state, |data| data.retain(|name, _| !obsolete.contains(name))).await
+    }
+
+    fn notes(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn read_note<'a>(&self, state: &'a mut State) -> Result<&'a Generations, ClusterError> {
+        let known = state.noted.take().filter(|(at, _)| at.elapsed() < NOTE_LIFETIME);
+        let noted = match known {
+            Some(known) => known,
+            None => {
+                let data = self.get_note().await?.and_then(|note| note.data).unwrap_or_default();
+                (Instant::now(), Generations::read(&data))
+            }
+        };
+        Ok(&state.noted.insert(noted).1)
+    }
+
+    async fn get_note(&self) -> Result<Option<ConfigMap>, ClusterError> {
+        let name = generations::note_name(&self.installation);
+        let what = format!("get the ConfigMap \"{name}\" in namespace \"{}\"", self.namespace);
+        call(&what, self.notes().get_opt(&name)).await
+    }
+
+    /// Changes the ConfigMap as it is now; once more where somebody else changed it in between.
+    async fn write_note(
+        &self,
+        state: &mut State,
+        change: impl Fn(&mut BTreeMap<String, String>),
+    ) -> Result<(), ClusterError> {
+        let name = generations::note_name(&self.installation);
+        let api = self.notes();
+        let params = PostParams::default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let found = self.get_note().await?;
+            let exists = found.is_some();
+            let mut note = found.unwrap_or_else(|| self.new_note(&name));
+            change(note.data.get_or_insert_default());
+            let written = if exists {
+                let what = format!("update the ConfigMap \"{name}\" in namespace \"{}\"", self.namespace);
+                call(&what, api.replace(&name, &params, &note)).await
+            } else {
+                let what = format!("create the ConfigMap \"{name}\" in namespace \"{}\"", self.namespace);
+                call(&what, api.create(&params, &note)).await
+            };
+            match written {
+                Ok(note) => {
+                    state.noted = Some((Instant::now(), Generations::read(&note.data.unwrap_or_default())));
+                    return Ok(());
+                }
+                Err(error) => match error.kind {
+                    // It changed, appeared or went away in between.
+                    ErrorKind::Conflict | ErrorKind::AlreadyExists if tries < TRIES => {}
+                    ErrorKind::NotFound if exists && tries < TRIES => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn new_note(&self, name: &str) -> ConfigMap {
+        let labels = [(keys::MANAGED_BY, keys::US), (keys::INSTALLATION, self.installation.id())];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+}
+
+/// An admission webhook may quote what it refuses.
+fn without_token(mut error: ClusterError, token: &SecretString) -> ClusterError {
+    let token = token.expose_secret();
+    for form in [token, &STANDARD.encode(token)] {
+        error.message = error.message.replace(form, "[the token]");
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_never_quotes_the_token() {
+        let token = SecretString::from("s3cr3t-t0ken");
+        let message = format!("denied: s3cr3t-t0ken and {}", STANDARD.encode("s3cr3t-t0ken"));
+        let error = without_token(ClusterError { kind: ErrorKind::Forbidden, message, fix: None }, &token);
+        assert_eq!(error.message, "denied: [the token] and [the token]");
+    }
+}
