@@ -26,4 +26,5 @@ pub mod config;
 pub mod core;
 pub mod hosts;
 pub mod orchestrator;
+pub mod output;
 pub mod sandbox;

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Capabilities, Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Stage, Verdict,
+    Capabilities, Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Stage, Verdict,
     matching::assign, roster::Roster,
 };
 

@@ -1,11 +1,13 @@
 //! Where agents run. [`AgentHost`] is the port that the orchestrator is written against; a [`Host`] is one of the
 //! places we know.
 
+mod host;
 pub mod kubernetes;
+pub mod local;
+
+pub use host::{Host, Reached};
 
 use crate::core::{Run, StartRun};
-
-pub mod local;
 
 /// What the orchestrator asks of a host. Every call has a deadline of its own.
 pub trait AgentHost {

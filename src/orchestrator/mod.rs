@@ -11,8 +11,10 @@ mod listener;
 mod metrics;
 mod observe;
 mod pace;
+mod serve;
 mod stop;
 
 pub use engine::{Engine, Outcome, Settings};
 pub use metrics::Metrics;
+pub use serve::{ServeError, serve};
 pub use stop::{Stop, Stopper, stop_pair};

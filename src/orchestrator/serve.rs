@@ -4,21 +4,17 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Engine, Metrics, Outcome, Settings, Stop, listener};
 use crate::{
     azure_devops::RestClient,
-    config::{Config, HostConfig},
-    core::{Installation, RunPhase},
-    hosts::{AgentHost, Host, HostError},
+    config::Config,
+    hosts::{AgentHost, Host, HostError, Reached},
 };
 
 /// The wait between two tries to reach a host that does not answer.
 const HOST_RETRY: Duration = Duration::from_secs(5);
-
-/// How often the agents of a single pass are looked at until the last one has ended.
-const LAST_AGENTS: Duration = Duration::from_millis(500);
 
 /// Why the orchestrator could not begin. Once it has begun, nothing ends it but the wish to stop.
 #[derive(Debug)]
@@ -57,14 +53,20 @@ pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
     let answering = open_listener(&config, &metrics).await?;
     let azure_devops =
         RestClient::new(&config.organization.url, config.organization.token.clone(), config.ca_file.as_deref())
-            .map_err(|error| ServeError { message: error.to_string(), fix: error.fix() })?;
+            .map_err(|error| ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) })?;
 
     let reached = tokio::select! {
         biased;
         () = stop.wanted() => return Ok(Outcome::default()),
         reached = reach_host(&config) => reached?,
     };
-    let (host, installation) = reached;
+    let Reached { host, installation, warnings, problems } = reached;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    for (problem, fix) in problems {
+        error!(fix = fix.as_deref(), "{problem}");
+    }
     info!(
         organization = config.organization.url,
         pools = config.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -75,11 +77,8 @@ pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
         "serving"
     );
 
-    let settings = Settings {
-        polling: config.polling,
-        respect_parallel_jobs: config.respect_parallel_jobs,
-        now: Timestamp::now,
-    };
+    let settings =
+        Settings { polling: config.polling, respect_parallel_jobs: config.respect_parallel_jobs, now: Timestamp::now };
     let mut engine = Engine::new(&azure_devops, &host, config.policy(installation), settings, metrics);
     let outcome = if config.run_once {
         let outcome = engine.run_once(&stop).await;
@@ -115,7 +114,7 @@ async fn open_listener(
 }
 
 /// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
-async fn reach_host(config: &Config) -> Result<(Host, Installation), ServeError> {
+async fn reach_host(config: &Config) -> Result<Reached, ServeError> {
     let mut last_told = String::new();
     loop {
         match Host::reach(config).await {
@@ -134,24 +133,17 @@ async fn reach_host(config: &Config) -> Result<(Host, Installation), ServeError>
 
 /// Local agents are our children in spirit: a single pass stays until they are done.
 async fn wait_for_local_agents(host: &Host, stop: &Stop) {
-    if !matches!(host, Host::Local(_)) {
-        return;
-    }
-    while !stop.is_wanted() {
-        match host.runs().await {
-            Ok(runs) => {
-                if !runs.iter().any(|run| run.phase == RunPhase::Live) {
-                    if let Err(error) = host.tidy(&runs).await {
-                        warn!("tidying up: {error}");
-                    }
-                    return;
-                }
-            }
-            Err(error) => warn!("the agents cannot be looked at: {error}"),
-        }
-        tokio::select! {
-            () = stop.wanted() => return,
-            () = sleep(LAST_AGENTS) => {}
-        }
+    let Host::Local(local) = host else { return };
+    let ended = tokio::select! {
+        biased;
+        () = stop.wanted() => return,
+        ended = local.wait_until_all_ended(None) => ended,
+    };
+    let tidied = async {
+        ended?;
+        local.tidy(&local.runs().await?).await
+    };
+    if let Err(error) = tidied.await {
+        warn!("the agents could not be seen to their end: {error}");
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// What an error means to the one who asked for an agent in this namespace.
-pub(super) fn refused(error: ClusterError, namespace: &str) -> HostError {
+pub(in crate::hosts) fn refused(error: ClusterError, namespace: &str) -> HostError {
     let reason = match error.kind {
         ErrorKind::Unauthorized => "unauthorized",
         ErrorKind::Forbidden => "forbidden",

@@ -33,7 +33,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 pub use documents::DocumentProblem;
-use failure::refused;
+pub(super) use failure::refused;
 pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};
 use job::{JobSettings, MadeJob, make_job};
 pub use prepare::prepare;

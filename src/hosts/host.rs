@@ -1,0 +1,102 @@
+//! One of the places where agents run, chosen by the configuration.
+
+use super::{AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local::LocalHost};
+use crate::{
+    cluster::{Access, connect},
+    config::{Config, HostConfig, KubernetesConfig, LocalConfig},
+    core::{Installation, Run, StartRun},
+};
+
+/// A place where agents run.
+pub enum Host {
+    /// Kubernetes Jobs.
+    Kubernetes(Box<KubernetesHost>),
+    /// Processes on this machine.
+    Local(LocalHost),
+}
+
+/// A host that answered and is ready for agents.
+pub struct Reached {
+    /// The host.
+    pub host: Host,
+    /// Who we are there.
+    pub installation: Installation,
+    /// What the owners of Job templates should know, one line each.
+    pub warnings: Vec<String>,
+    /// What goes with a Job template and could not be set up, each with the line that mends it. Agents that need it
+    /// will not start; everything else works.
+    pub problems: Vec<(String, Option<String>)>,
+}
+
+impl Host {
+    /// Reaches the host of a configuration and prepares it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such host, it does not answer ([`HostError::Unavailable`], worth another try), or the account lacks
+    /// a right that nothing works without.
+    pub async fn reach(config: &Config) -> Result<Reached, HostError> {
+        match &config.host {
+            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings).await,
+            HostConfig::Local(settings) => Self::open_local(config, settings),
+            HostConfig::ContainerInstances(_) => Err(HostError::Refused {
+                reason: "unsupported",
+                message: "agents as Azure container groups (HOST_TYPE=aci) are not part of this version".into(),
+                fix: Some("set HOST_TYPE to kubernetes or local".into()),
+            }),
+        }
+    }
+
+    async fn reach_kubernetes(config: &Config, settings: &KubernetesConfig) -> Result<Reached, HostError> {
+        let client =
+            connect(&Access::default()).await.map_err(|error| kubernetes::refused(error, &settings.namespace))?;
+        let installation = kubernetes::prepare(&client, settings, config.installation_id.as_deref()).await?;
+        let host = KubernetesHost::new(client, config, settings, installation.clone())?;
+        let problems = host.apply_documents().await;
+        Ok(Reached {
+            warnings: host.warnings().to_vec(),
+            problems: problems.into_iter().map(|problem| (problem.message, problem.fix)).collect(),
+            host: Self::Kubernetes(Box::new(host)),
+            installation,
+        })
+    }
+
+    fn open_local(config: &Config, settings: &LocalConfig) -> Result<Reached, HostError> {
+        let installation = LocalHost::installation(&settings.folder, config.installation_id.as_deref())?;
+        let token = config.organization.token.clone();
+        let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
+        Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })
+    }
+
+    /// What kind of host it is, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => "kubernetes",
+            Self::Local(_) => "local",
+        }
+    }
+}
+
+impl AgentHost for Host {
+    async fn runs(&self) -> Result<Vec<Run>, HostError> {
+        match self {
+            Self::Kubernetes(host) => host.runs().await,
+            Self::Local(host) => host.runs().await,
+        }
+    }
+
+    async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
+        match self {
+            Self::Kubernetes(host) => host.start(run).await,
+            Self::Local(host) => host.start(run).await,
+        }
+    }
+
+    async fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.tidy(runs).await,
+            Self::Local(host) => host.tidy(runs).await,
+        }
+    }
+}
