@@ -81,7 +81,9 @@ impl State {
     fn give(&mut self, turn: Turn, agent: i64, now: Timestamp) {
         let locked_until = after(now, self.rules.first_lease);
         let Some(request) = self.requests.get_mut(&turn.id) else { return };
-        let Some(agent) = self.pools.get_mut(&request.pool).and_then(|pool| pool.agents.get_mut(&agent)) else { return };
+        let Some(agent) = self.pools.get_mut(&request.pool).and_then(|pool| pool.agents.get_mut(&agent)) else {
+            return;
+        };
         request.assigned_at = Some(now);
         request.locked_until = Some(locked_until);
         request.agent = Some(AgentRef {

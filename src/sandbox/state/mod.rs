@@ -69,7 +69,6 @@ impl State {
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self {
-            last_request: i64::from(rules.old_finished_requests),
             rules,
             pools: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -78,6 +77,7 @@ impl State {
             sessions: HashMap::new(),
             history: BTreeMap::new(),
             pipelines: Vec::new(),
+            last_request: 0,
             last_session: 0,
             last_bump: 0,
             online: 0,

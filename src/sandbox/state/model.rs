@@ -20,6 +20,8 @@ pub struct Pool {
     pub created_at: Timestamp,
     pub(super) agents: BTreeMap<i64, Agent>,
     pub(super) last_agent: i64,
+    /// The numbers of its requests that ended before anybody looked.
+    pub(super) old_requests: std::ops::Range<i64>,
 }
 
 impl Pool {
@@ -150,14 +152,8 @@ pub enum JobResult {
 }
 
 impl JobResult {
-    const ALL: [Self; 6] = [
-        Self::Succeeded,
-        Self::SucceededWithIssues,
-        Self::Failed,
-        Self::Canceled,
-        Self::Skipped,
-        Self::Abandoned,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Succeeded, Self::SucceededWithIssues, Self::Failed, Self::Canceled, Self::Skipped, Self::Abandoned];
 
     /// Its name on the wire.
     #[must_use]

@@ -20,7 +20,11 @@ impl State {
             return Err(Refusal::PoolExists(spec.name));
         }
         let id = self.pools.last_key_value().map_or(FIRST_POOL, |(last, _)| last + 1);
+        let old = i64::from(self.rules.old_finished_requests);
+        let old_requests = self.last_request + 1..self.last_request + 1 + old;
+        self.last_request += old;
         let pool = Pool {
+            old_requests,
             id,
             name: spec.name,
             kind: spec.kind,
