@@ -1,0 +1,102 @@
+//! `config.sh` and `config.sh remove`: in the order of calls of the real one.
+
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::{
+    AgentError, Surroundings,
+    arguments::Configuration,
+    capabilities::{capabilities, computer, os_description},
+    client::{Client, ClientError},
+    console::say,
+    files::{self, AgentSettings},
+};
+use crate::sandbox::AGENT_VERSION;
+
+pub(super) async fn configure(wanted: &Configuration, surroundings: &Surroundings) -> Result<(), AgentError> {
+    if files::are_there(&surroundings.root) {
+        let message = "cannot configure the agent because it is already configured; remove it first";
+        return Err(AgentError::State(message.to_owned()));
+    }
+    let client = Client::new(&wanted.url, wanted.token.clone())?;
+    client.call(Method::GET, "connectionData", &[], None).await?;
+    let pool = pool(&client, &wanted.pool).await?;
+    let name = wanted.agent.clone().unwrap_or_else(|| computer(&surroundings.environment));
+    let body = json!({
+        "name": name,
+        "maxParallelism": 1,
+        "provisioningState": "Provisioned",
+        "version": AGENT_VERSION,
+        "osDescription": os_description(),
+        "systemCapabilities": capabilities(&name, surroundings),
+    });
+    let id = register(&client, pool, &name, body, wanted.replace).await?;
+    let settings = AgentSettings {
+        accept_tee_eula: wanted.accept_tee_eula,
+        agent_id: id,
+        agent_name: name,
+        pool_id: pool,
+        pool_name: wanted.pool.clone(),
+        server_url: format!("{}/", wanted.url.trim_end_matches('/')),
+        work_folder: wanted.work.clone(),
+    };
+    files::write(&surroundings.root, &settings, &wanted.token)?;
+    say(&format!("Settings Saved. Agent {} has number {id} in pool {}.", settings.agent_name, settings.pool_name));
+    Ok(())
+}
+
+async fn pool(client: &Client, name: &str) -> Result<i64, AgentError> {
+    let query = [("poolName", name), ("poolType", "automation")];
+    let pools = client.call(Method::GET, "distributedtask/pools", &query, None).await?;
+    let id = pools["value"].get(0).and_then(|pool| pool["id"].as_i64());
+    id.ok_or_else(|| AgentError::State(format!("agent pool not found: '{name}'")))
+}
+
+/// Registers the agent, or takes its old number if it may. An answer that was lost shows as a name that is taken;
+/// then the second look finds it.
+async fn register(client: &Client, pool: i64, name: &str, mut body: Value, replace: bool) -> Result<i64, AgentError> {
+    let path = format!("distributedtask/pools/{pool}/agents");
+    for _ in 0..2 {
+        let found = client.call(Method::GET, &path, &[("agentName", name)], None).await?;
+        let old = found["value"].get(0).and_then(|agent| agent["id"].as_i64());
+        let agent = match old {
+            None => client.call(Method::POST, &path, &[], Some(&body)).await,
+            Some(old) if replace => {
+                body["id"] = old.into();
+                client.call(Method::PUT, &format!("{path}/{old}"), &[], Some(&body)).await
+            }
+            Some(_) => {
+                let message = format!("the pool already contains an agent with the name {name}; use --replace");
+                return Err(AgentError::State(message));
+            }
+        };
+        match agent {
+            Ok(agent) => {
+                let without_number = || AgentError::State("the server gave the agent no number".to_owned());
+                return agent["id"].as_i64().ok_or_else(without_number);
+            }
+            Err(error) if replace && error.is("TaskAgentExistsException") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AgentError::State(format!("the name {name} is taken by another agent again and again")))
+}
+
+/// Unregisters the agent. One that is gone already is as good.
+pub(super) async fn remove(token: &SecretString, surroundings: &Surroundings) -> Result<(), AgentError> {
+    if !files::are_there(&surroundings.root) {
+        say("The agent is not configured.");
+        return Ok(());
+    }
+    let settings = files::read_settings(&surroundings.root)?;
+    let client = Client::new(&settings.server_url, token.clone())?;
+    let path = format!("distributedtask/pools/{}/agents/{}", settings.pool_id, settings.agent_id);
+    let removed: Result<Value, ClientError> = client.call(Method::DELETE, &path, &[], None).await;
+    match removed {
+        Ok(_) => say("Removed the agent from the server."),
+        Err(error) if error.is("TaskAgentNotFoundException") => say("The server does not know the agent any more."),
+        Err(error) => return Err(error.into()),
+    }
+    files::remove(&surroundings.root)
+}

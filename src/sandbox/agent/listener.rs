@@ -1,0 +1,236 @@
+//! `run.sh`: a session, messages, one job at a time. With `--once` one job at all.
+
+use std::{pin::Pin, time::Duration};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+
+use super::{
+    AgentError, Stop, Surroundings,
+    capabilities::{capabilities, computer, os_description},
+    client::{Client, ClientError},
+    console::say,
+    files::{self, AgentSettings},
+    job::{Job, Site},
+};
+use crate::sandbox::AGENT_VERSION;
+
+/// Another session of this agent may be one that is about to lapse: how often and how long to try.
+const CONFLICT_DELAY: Duration = Duration::from_secs(30);
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(240);
+
+/// How long an agent without a job goes on without any answer from the server.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(120);
+const SILENCE_DELAY: Duration = Duration::from_secs(1);
+
+pub(super) async fn listen(once: bool, surroundings: &Surroundings, mut stop: Stop) -> Result<(), AgentError> {
+    if !files::are_there(&surroundings.root) {
+        return Err(AgentError::State("the agent is not configured; run config.sh first".to_owned()));
+    }
+    let settings = files::read_settings(&surroundings.root)?;
+    let client = Client::new(&settings.server_url, files::read_token(&surroundings.root)?)?;
+    let mut listener = Listener {
+        site: Site::new(client.clone(), &settings, surroundings, once),
+        client,
+        settings,
+        surroundings: surroundings.clone(),
+        session: String::new(),
+        last_message: 0,
+        running: None,
+        waiting: None,
+    };
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        opened = listener.open() => opened?,
+    }
+    say("Listening for Jobs");
+    let ended = listener.serve(once, &mut stop).await;
+    listener.close().await;
+    ended
+}
+
+/// A job that is being run.
+struct Running {
+    job_id: String,
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    cancel: Option<oneshot::Sender<()>>,
+}
+
+struct Listener {
+    client: Client,
+    settings: AgentSettings,
+    surroundings: Surroundings,
+    site: Site,
+    session: String,
+    last_message: i64,
+    running: Option<Running>,
+    /// A job that came while another was run.
+    waiting: Option<Job>,
+}
+
+impl Listener {
+    fn path(&self, rest: &str) -> String {
+        format!("distributedtask/pools/{}/{rest}", self.settings.pool_id)
+    }
+
+    async fn open(&mut self) -> Result<(), AgentError> {
+        let body = json!({
+            "ownerName": computer(&self.surroundings.environment),
+            "agent": {
+                "id": self.settings.agent_id,
+                "name": self.settings.agent_name,
+                "version": AGENT_VERSION,
+                "osDescription": os_description(),
+            },
+            "systemCapabilities": capabilities(&self.settings.agent_name, &self.surroundings),
+        });
+        let started = Instant::now();
+        let session = loop {
+            match self.client.call(Method::POST, &self.path("sessions"), &[], Some(&body)).await {
+                Ok(session) => break session,
+                Err(error)
+                    if error.is("TaskAgentSessionConflictException") && started.elapsed() < CONFLICT_PATIENCE =>
+                {
+                    say(&format!("A session for this agent already exists: {error}"));
+                    sleep(CONFLICT_DELAY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.session = session["sessionId"].as_str().unwrap_or_default().to_owned();
+        self.last_message = 0;
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        let path = self.path(&format!("sessions/{}", self.session));
+        if let Err(error) = self.client.call(Method::DELETE, &path, &[], None).await {
+            say(&format!("Cannot close the session: {error}"));
+        }
+    }
+
+    async fn serve(&mut self, once: bool, stop: &mut Stop) -> Result<(), AgentError> {
+        let mut heard = Instant::now();
+        loop {
+            let ended = async {
+                match &mut self.running {
+                    Some(running) => running.work.as_mut().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let path = format!("distributedtask/pools/{}/messages", self.settings.pool_id);
+            let last = self.last_message.to_string();
+            let query = [("sessionId", self.session.as_str()), ("lastMessageId", last.as_str())];
+            let message = tokio::select! {
+                biased;
+                () = &mut *stop => {
+                    say("The agent has received a shutdown signal.");
+                    self.stop_job().await;
+                    return Ok(());
+                }
+                () = ended => {
+                    self.running = None;
+                    if once {
+                        return Ok(());
+                    }
+                    if let Some(job) = self.waiting.take() {
+                        self.begin(job);
+                    }
+                    continue;
+                }
+                message = self.client.poll(&path, &query) => message,
+            };
+            match message {
+                Ok(Value::Null) => heard = Instant::now(),
+                Ok(message) => {
+                    heard = Instant::now();
+                    self.take(&message, once).await;
+                }
+                Err(error) if error.is("TaskAgentSessionExpiredException") => self.open().await?,
+                Err(error @ ClientError::Refused { .. }) => return Err(error.into()),
+                Err(error) if self.running.is_none() && heard.elapsed() > SILENCE_PATIENCE => return Err(error.into()),
+                Err(error) => {
+                    say(&format!("Cannot get messages: {error}"));
+                    sleep(SILENCE_DELAY).await;
+                }
+            }
+        }
+    }
+
+    /// Does what a message says. A second job for a once-agent is left where it is.
+    async fn take(&mut self, message: &Value, once: bool) {
+        let id = message["messageId"].as_i64().unwrap_or_default();
+        self.last_message = id;
+        // An encrypted body comes with an `iv`; this is where it will be decrypted.
+        let body = message["body"].as_str().unwrap_or_default();
+        match message["messageType"].as_str().unwrap_or_default() {
+            "PipelineAgentJobRequest" => match serde_json::from_str::<Job>(body) {
+                Ok(_) if once && self.running.is_some() => return,
+                Ok(job) if self.running.is_some() => self.waiting = Some(job),
+                Ok(job) => self.begin(job),
+                Err(error) => say(&format!("Cannot read a job: {error}")),
+            },
+            "JobCancelMessage" => self.cancel(body),
+            other => say(&format!("Ignored a message of the type {other}")),
+        }
+        let path = self.path(&format!("messages/{id}"));
+        let query = [("sessionId", self.session.as_str())];
+        let delete = self.client.call(Method::DELETE, &path, &query, None);
+        // The job must not wait for it.
+        let deleted = match &mut self.running {
+            Some(running) => {
+                tokio::pin!(delete);
+                tokio::select! {
+                    deleted = &mut delete => deleted,
+                    () = running.work.as_mut() => {
+                        running.work = Box::pin(std::future::ready(()));
+                        delete.await
+                    }
+                }
+            }
+            None => delete.await,
+        };
+        if let Err(error) = deleted {
+            say(&format!("Cannot delete message {id}: {error}"));
+        }
+    }
+
+    fn begin(&mut self, job: Job) {
+        let (cancel, canceled) = oneshot::channel();
+        self.running = Some(Running {
+            job_id: job.job_id.clone(),
+            work: Box::pin(job.run(self.site.clone(), canceled)),
+            cancel: Some(cancel),
+        });
+    }
+
+    fn cancel(&mut self, body: &str) {
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let job_id = body["jobId"].as_str().unwrap_or_default();
+        if self.waiting.as_ref().is_some_and(|job| job.job_id == job_id) {
+            self.waiting = None;
+        }
+        if let Some(running) = self.running.as_mut().filter(|running| running.job_id == job_id) {
+            running.cancel();
+        }
+    }
+
+    async fn stop_job(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.cancel();
+            running.work.await;
+        }
+    }
+}
+
+impl Running {
+    fn cancel(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            let _ = cancel.send(());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The sandbox's agent: small, and a client of the REST API like any other. It registers, opens a session, takes a job
+//! request, runs its steps and reports the result, with the arguments, variables and files of the real agent, so that
+//! what starts and stops real agents can be tried on it. `config.sh` and `run.sh` of the sandbox's package end here,
+//! by way of the hidden command `sandbox-agent`.
+//!
+//! Until the sandbox speaks OAuth, the agent signs in with the token that it was configured with.
+
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, process::ExitCode};
+
+mod arguments;
+mod capabilities;
+mod client;
+mod configure;
+mod console;
+mod files;
+mod job;
+mod listener;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use arguments::Command;
+use client::ClientError;
+
+/// What an agent finds where it is started.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Its root: where `config.sh` is, and its settings are kept.
+    pub root: PathBuf,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Why an agent gives up.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The arguments make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// It cannot do what it should in the state it is in.
+    #[error("{0}")]
+    State(String),
+    /// Its files cannot be read or written, or a process not be started.
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+    /// Azure DevOps refuses, or is out of reach.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// What Azure DevOps said, or that it said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ServiceError(String);
+
+impl From<ClientError> for AgentError {
+    fn from(error: ClientError) -> Self {
+        Self::Service(ServiceError(error.to_string()))
+    }
+}
+
+/// Resolves when the agent should stop.
+pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// `sandbox-agent configure|run|remove …`, without the program's name: in the current folder, until SIGTERM or SIGINT.
+/// The exit code is the real agent's: 0 is well, also if the job failed; 1 is an error.
+pub async fn main(arguments: Vec<String>) -> ExitCode {
+    let root = match std::env::current_dir() {
+        Ok(root) => root,
+        Err(error) => {
+            console::error(&format!("the current folder is gone: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match run(arguments, &Surroundings { root, environment }, console::stop_signal()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::error(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same in these surroundings, until `stop` resolves.
+///
+/// # Errors
+///
+/// See [`AgentError`].
+pub async fn run(
+    arguments: Vec<String>,
+    surroundings: &Surroundings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), AgentError> {
+    match arguments::parse(arguments, &surroundings.environment)? {
+        Command::Configure(configuration) => configure::configure(&configuration, surroundings).await,
+        Command::Remove { token } => configure::remove(&token, surroundings).await,
+        Command::Run { once } => listener::listen(once, surroundings, Box::pin(stop)).await,
+    }
+}

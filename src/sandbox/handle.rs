@@ -1,0 +1,210 @@
+//! The handle: what the process that runs a sandbox can do with it, besides calling its REST API.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use secrecy::ExposeSecret as _;
+use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
+
+use super::{
+    faults::Fault,
+    http::{Shared, serve},
+    package::Package,
+    settings::Settings,
+    state::{Agent, AgentRecord, AgentSpec, JobSpec, PoolSpec, Refusal, Request, State},
+};
+
+/// A running sandbox. Clones are the same one; it stops when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    server: Arc<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Sandbox {
+    /// Starts a sandbox on this address; port 0 is any free one. Has to be called within a tokio runtime, on which
+    /// it then runs.
+    ///
+    /// # Errors
+    ///
+    /// The address is not free, or there is no runtime.
+    pub fn start(listen: SocketAddr, settings: Settings) -> io::Result<Self> {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let program = match &settings.agent_program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
+        let shared = Arc::new(Shared::new(settings, Package::new(&program)?));
+        let listener = TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let task = runtime.spawn(serve(Arc::clone(&shared), listener)).abort_handle();
+        Ok(Self { server: Arc::new(Server { shared, address, task }) })
+    }
+
+    /// Stops it now: its port is closed, and so are its connections. What it held can still be looked at.
+    pub fn stop(&self) {
+        self.server.task.abort();
+    }
+
+    /// The organization's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/{}", self.server.address, self.shared().settings.organization)
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// The personal access token that it accepts.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.shared().settings.token.expose_secret()
+    }
+
+    /// Makes a pool and returns its number.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken.
+    pub fn add_pool(&self, spec: impl Into<PoolSpec>) -> Result<i64, Refusal> {
+        self.shared().with(|state, now| state.add_pool(spec.into(), now))
+    }
+
+    /// Registers an agent that is offline: a placeholder. Returns its number.
+    ///
+    /// # Errors
+    ///
+    /// No such pool, or the name is taken.
+    pub fn add_agent(&self, pool: i64, spec: AgentSpec) -> Result<i64, Refusal> {
+        self.shared().with(|state, now| state.register(pool, spec, now))
+    }
+
+    /// Removes an agent.
+    ///
+    /// # Errors
+    ///
+    /// No such agent, or it has a job request.
+    pub fn remove_agent(&self, pool: i64, agent: i64) -> Result<(), Refusal> {
+        self.shared().with(|state, now| state.remove_agent(pool, agent, now))
+    }
+
+    /// Queues a pipeline job and returns the number of its request. One that nobody could ever serve has failed then.
+    ///
+    /// # Errors
+    ///
+    /// No such pool.
+    pub fn queue(&self, pool: i64, job: JobSpec) -> Result<i64, Refusal> {
+        self.shared().with(|state, now| state.queue(pool, job, now))
+    }
+
+    /// Cancels a job request.
+    ///
+    /// # Errors
+    ///
+    /// No such job request.
+    pub fn cancel(&self, request: i64) -> Result<(), Refusal> {
+        self.shared().with(|state, now| state.cancel(request, now))
+    }
+
+    /// Sets how many private requests may run at once; `None` is no limit.
+    pub fn set_parallel_jobs(&self, limit: Option<u32>) {
+        self.shared().with(|state, now| state.set_parallel_jobs(limit, now));
+    }
+
+    /// A job request as it is now.
+    #[must_use]
+    pub fn request(&self, id: i64) -> Option<Request> {
+        self.shared().see(|state| state.find_request(id).cloned())
+    }
+
+    /// All job requests that were ever queued, finished or not.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared().see(|state| state.requests().cloned().collect())
+    }
+
+    /// The agents that are registered in a pool; none if there is no such pool.
+    #[must_use]
+    pub fn agents(&self, pool: i64) -> Vec<Agent> {
+        self.shared().see(|state| state.pool(pool).map(|pool| pool.agents().cloned().collect()).unwrap_or_default())
+    }
+
+    /// Every agent that was ever registered.
+    #[must_use]
+    pub fn history(&self) -> Vec<AgentRecord> {
+        self.shared().see(|state| state.history().cloned().collect())
+    }
+
+    /// The most agents that were online at once.
+    #[must_use]
+    pub fn peak_online_agents(&self) -> usize {
+        self.shared().see(State::peak_online_agents)
+    }
+
+    /// Looks at the whole state as it is now. Nothing else happens meanwhile: be brief.
+    pub fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.shared().see(look)
+    }
+
+    /// Waits until the state is as wanted, at most so long. Returns whether it is.
+    pub async fn until(&self, within: Duration, mut reached: impl FnMut(&State) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(within);
+        let mut changes = self.shared().changes();
+        loop {
+            changes.borrow_and_update();
+            if self.shared().see(&mut reached) {
+                return true;
+            }
+            let changed = changes.changed();
+            let in_time = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, changed).await.is_ok(),
+                None => changed.await.is_ok(),
+            };
+            if !in_time {
+                return self.shared().see(reached);
+            }
+        }
+    }
+
+    /// Switches a fault on.
+    pub fn inject(&self, fault: Fault) {
+        self.shared().faults().add(fault);
+    }
+
+    /// Switches all faults off.
+    pub fn clear_faults(&self) {
+        self.shared().faults().clear();
+    }
+
+    /// How often each route was called, for example `GET distributedtask/pools/{id}/jobrequests`.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.shared().calls()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.server.shared
+    }
+}

@@ -1,0 +1,25 @@
+//! Real HTTP on loopback around the state machine: the REST API of Azure DevOps as far as agents, agent pools and
+//! their orchestrators use it, and nothing else. No private endpoints: whatever works here must be able to work there.
+//!
+//! Bare hyper, not a framework: a dropped connection has to be a thing that a handler can ask for, and the one table
+//! of routes (`routes`) is all that a framework would add.
+
+mod agents;
+mod authorization;
+mod call;
+mod job_requests;
+mod message;
+mod organization;
+mod pools;
+mod reply;
+mod routes;
+mod server;
+mod sessions;
+mod shared;
+mod troubles;
+mod versions;
+mod wire;
+
+pub(super) use message::RENEW_SECONDS;
+pub(super) use server::serve;
+pub(super) use shared::Shared;

@@ -1,0 +1,105 @@
+//! What the server's tasks share: the state behind a lock, and a signal for each change of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use crate::sandbox::{faults::Faults, package::Package, settings::Settings, state::State};
+
+/// One sandbox, behind all its connections and handles.
+#[derive(Debug)]
+pub(in crate::sandbox) struct Shared {
+    pub(in crate::sandbox) settings: Settings,
+    pub(in crate::sandbox) package: Package,
+    state: Mutex<State>,
+    faults: Mutex<Faults>,
+    calls: Mutex<BTreeMap<String, u64>>,
+    /// The state's version; whoever waits for a change subscribes.
+    changed: watch::Sender<u64>,
+    /// The state's alarm has come nearer.
+    alarmed: Notify,
+}
+
+impl Shared {
+    pub(in crate::sandbox) fn new(settings: Settings, package: Package) -> Self {
+        Self {
+            state: Mutex::new(State::new(settings.rules.clone())),
+            settings,
+            package,
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+            changed: watch::Sender::new(0),
+            alarmed: Notify::new(),
+        }
+    }
+
+    /// The time by the organization's clock.
+    pub(in crate::sandbox) fn now(&self) -> Timestamp {
+        Timestamp::now().saturating_add(self.settings.clock_ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Does something with the state at this moment, and tells everybody who waits if it changed.
+    pub(in crate::sandbox) fn with<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = lock(&self.state);
+        let (version, alarm) = (state.version(), state.next_alarm());
+        let result = act(&mut state, self.now());
+        if state.version() != version {
+            self.changed.send_replace(state.version());
+        }
+        if state.next_alarm().is_some_and(|next| alarm.is_none_or(|before| next < before)) {
+            self.alarmed.notify_one();
+        }
+        result
+    }
+
+    /// Looks at the state as it is now.
+    pub(in crate::sandbox) fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.with(|state, now| {
+            state.advance(now);
+            look(state)
+        })
+    }
+
+    pub(in crate::sandbox) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(in crate::sandbox) fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    pub(in crate::sandbox) fn count_call(&self, route: String) {
+        *lock(&self.calls).entry(route).or_default() += 1;
+    }
+
+    pub(in crate::sandbox) fn calls(&self) -> BTreeMap<String, u64> {
+        lock(&self.calls).clone()
+    }
+
+    /// Lets the time pass, for as long as the sandbox lives: what lapses does so when it is due, not when somebody
+    /// happens to look.
+    pub(in crate::sandbox) async fn keep_time(&self) {
+        loop {
+            let alarm = self.see(State::next_alarm);
+            match alarm {
+                Some(alarm) => {
+                    let left = alarm.duration_since(self.now()).max(SignedDuration::from_millis(1));
+                    tokio::select! {
+                        () = tokio::time::sleep(left.unsigned_abs()) => {}
+                        () = self.alarmed.notified() => {}
+                    }
+                }
+                None => self.alarmed.notified().await,
+            }
+        }
+    }
+}
+
+/// No code panics while it holds a lock; if it does, the data is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

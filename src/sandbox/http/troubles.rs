@@ -1,0 +1,73 @@
+//! What a call that is struck by a fault is answered.
+
+use std::time::Duration;
+
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+
+use super::{Shared, authorization, call::Call, reply::Reply};
+use crate::sandbox::{faults::FaultKind, state::Refusal};
+
+/// The answer instead of doing anything; `None` if the call is to be done.
+pub(super) fn instead(kind: FaultKind, call: &Call, shared: &Shared) -> Option<Reply> {
+    Some(match kind {
+        FaultKind::SignInPage => Reply::html(203, "Azure DevOps Services | Sign In"),
+        FaultKind::Redirect => {
+            Reply::html(302, "Object moved").with("location", &format!("{}/_signin?realm=sandbox", call.origin()))
+        }
+        FaultKind::Unauthorized => authorization::unauthorized(call),
+        FaultKind::Forbidden => Reply::error(
+            403,
+            "AccessDeniedException",
+            "Access denied. Sandbox needs Manage permissions for pool sandbox to perform the action. For more \
+             information, contact the Azure DevOps Server administrator.",
+        ),
+        FaultKind::NotFound => Refusal::PoolNotFound(0).into(),
+        FaultKind::Conflict if call.path.to_lowercase().ends_with("/sessions") => {
+            Refusal::SessionConflict("sandbox".to_owned()).into()
+        }
+        FaultKind::Conflict => Refusal::AgentExists { pool: 0, agent: "sandbox".to_owned() }.into(),
+        FaultKind::Throttled(wait) => throttled(wait, shared),
+        FaultKind::ServerError => Reply::error(500, "VssServiceException", "An unexpected error occurred."),
+        FaultKind::Latency(_)
+        | FaultKind::RetryAfter(_)
+        | FaultKind::CutOff
+        | FaultKind::Dropped
+        | FaultKind::LostReply => return None,
+    })
+}
+
+/// What becomes of the answer once the call is done.
+pub(super) fn afterwards(kind: FaultKind, mut reply: Reply) -> Reply {
+    match kind {
+        FaultKind::RetryAfter(wait) => reply.with("retry-after", &seconds(wait).to_string()),
+        FaultKind::CutOff => {
+            let half = reply.body.len() / 2;
+            reply.body = if half == 0 { "{\"coun".into() } else { reply.body.slice(..half) };
+            if half == 0 {
+                let json: HeaderMap = Reply::json(&serde_json::Value::Null).headers;
+                reply.headers.extend(json.get(CONTENT_TYPE).map(|value| (Some(CONTENT_TYPE), value.clone())));
+            }
+            reply
+        }
+        _ => reply,
+    }
+}
+
+fn throttled(wait: Duration, shared: &Shared) -> Reply {
+    let reset = shared.now().as_second().saturating_add_unsigned(seconds(wait));
+    let message = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
+                   'Concurrency' in namespace 'User'. For more information on why your request was blocked, see the \
+                   topic 'Rate limits'.";
+    Reply::error(429, "RequestBlockedException", message)
+        .with("retry-after", &seconds(wait).to_string())
+        .with("x-ratelimit-resource", "AzureDevOps/Sandbox")
+        .with("x-ratelimit-delay", &format!("{:.3}", wait.as_secs_f64()))
+        .with("x-ratelimit-limit", "200")
+        .with("x-ratelimit-remaining", "0")
+        .with("x-ratelimit-reset", &reset.to_string())
+}
+
+/// `Retry-After` counts whole seconds.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}

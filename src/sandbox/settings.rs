@@ -1,0 +1,57 @@
+//! How the sandbox is set up, beyond the rules of its organization.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    path::PathBuf,
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use super::state::Rules;
+
+/// Settings of a sandbox. The defaults behave like Azure DevOps in the cloud.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The organization's name, as it stands in URLs.
+    pub organization: String,
+    /// The personal access token that is accepted.
+    pub token: SecretString,
+    /// Times and limits of the organization.
+    pub rules: Rules,
+    /// How long a poll for messages is held open: 50 seconds.
+    pub hold: Duration,
+    /// How far the organization's clock is ahead of this machine's.
+    pub clock_ahead: SignedDuration,
+    /// Answer a list of job requests with `$top` as a bare array.
+    pub bare_lists: bool,
+    /// Leave `matchedAgents` out where all agents match.
+    pub omit_matched_agents: bool,
+    /// The highest API version, 7.2 in the cloud; 7.0 and 6.0 are Azure DevOps Servers.
+    pub latest_api_version: (u32, u32),
+    /// The program that the agent package hands over to where the environment names none; by default this one.
+    pub agent_program: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            organization: "sandbox".to_owned(),
+            token: random_token(),
+            rules: Rules::default(),
+            hold: Duration::from_secs(50),
+            clock_ahead: SignedDuration::ZERO,
+            bare_lists: false,
+            omit_matched_agents: false,
+            latest_api_version: (7, 2),
+            agent_program: None,
+        }
+    }
+}
+
+/// A token that nobody guesses, so that one sandbox's clients do not get into another's by mistake.
+fn random_token() -> SecretString {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}{:016x}", random(), random(), random()).into()
+}
