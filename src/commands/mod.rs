@@ -1,7 +1,9 @@
 //! The verbs of the command line, one file each: an args struct and `run`.
 
+mod demo;
 mod exit;
 mod logging;
+mod sandbox;
 mod serve;
 mod signals;
 mod version;
@@ -22,9 +24,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Version(version::Args),
     #[command(hide = true)]
     Serve(serve::Args),
+    #[command(hide = true)]
+    Sandbox(sandbox::Args),
+    #[command(hide = true)]
+    SandboxAgent(sandbox::AgentArgs),
 }
 
 /// Runs the command that the process's arguments ask for and says how it ended.
@@ -50,8 +57,11 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Demo(args) => args.run().await,
         Command::Version(args) => args.run(),
         Command::Serve(args) => args.run().await,
+        Command::Sandbox(args) => args.run().await,
+        Command::SandboxAgent(args) => args.run().await,
     }
 }
 

@@ -92,6 +92,6 @@ pub(super) struct AgentArgs {
 impl AgentArgs {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let code = sandbox::agent::main(self.arguments).await;
-        Ok(if code == 0 { Exit::Done } else { Exit::Failed })
+        Ok(if code == std::process::ExitCode::SUCCESS { Exit::Done } else { Exit::Failed })
     }
 }

@@ -18,10 +18,10 @@ use super::{
     signals::{self, Caught},
 };
 use crate::{
-    config::{Config, Environment, HostConfig, LocalConfig},
-    hosts::local::LocalHost,
+    config::{Config, Environment, HostConfig, Organization},
+    hosts::{AgentHost, HostError, local::LocalHost},
     orchestrator::{Stopper, serve, stop_pair},
-    sandbox::{AgentSpec, Sandbox, Settings},
+    sandbox::{AgentSpec, Sandbox, Settings, State},
 };
 
 /// The pools of the demo's organization.
@@ -80,9 +80,7 @@ impl Args {
             .context("cannot start the stand-in for Azure DevOps")?;
         let pools = open_pools(&sandbox)?;
         let config = configuration(&sandbox, folder.path(), max_agents)?;
-        let HostConfig::Local(local) = config.host.clone() else {
-            return Err(anyhow::anyhow!("the demo's own configuration names another host").into());
-        };
+        let host = open_host(&config)?;
 
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
@@ -91,7 +89,7 @@ impl Args {
         let played = {
             let play = async {
                 morning.play(&sandbox, &pools).await?;
-                wait_for_the_last_agents(&sandbox).await;
+                wait_for_the_last_agents(&sandbox, &host).await;
                 stopper.stop();
                 Ok::<(), Failure>(())
             };
@@ -104,7 +102,7 @@ impl Args {
                 signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
             }
         };
-        let left_running = clear_away(&local, &sandbox).await?;
+        let left_running = clear_away(&host, &sandbox).await?;
         folder.close().context("the demo's folder could not be removed")?;
         if let Some(exit) = caught.exit() {
             return Ok(exit);
@@ -148,7 +146,7 @@ fn configuration(sandbox: &Sandbox, folder: &std::path::Path, max_agents: u16) -
         ("ORG_PAT", sandbox.token().to_owned()),
         ("AGENT_POOLS", POOLS.join(",")),
         ("MAXIMUM_AGENT_COUNT", max_agents.to_string()),
-        ("AGENT_FOLDER", folder.display().to_string()),
+        ("AGENT_FOLDER", folder.join("agents").display().to_string()),
         ("LISTEN_ADDRESS", "127.0.0.1:0".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -156,19 +154,31 @@ fn configuration(sandbox: &Sandbox, folder: &std::path::Path, max_agents: u16) -
     Config::load(&Environment::from(variables), None).map_err(refused)
 }
 
-/// Agents that have done their job deregister themselves.
-async fn wait_for_the_last_agents(sandbox: &Sandbox) {
-    sandbox
-        .until(WINDING_DOWN, |state| {
-            state.history().all(|agent| agent.online_at.is_none() || agent.removed_at.is_some())
-        })
-        .await;
+/// The same host that the orchestrator opens, for clearing away after it.
+fn open_host(config: &Config) -> Result<LocalHost, Failure> {
+    let HostConfig::Local(settings) = &config.host else {
+        return Err(anyhow::anyhow!("the demo's own configuration names another host").into());
+    };
+    let Organization { url, token, .. } = &config.organization;
+    LocalHost::installation(&settings.folder, None)
+        .and_then(|installation| LocalHost::open(settings, url, token.clone(), installation, config.retention))
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.fix()))
+}
+
+/// Agents that have done their job deregister themselves, and then their processes end.
+async fn wait_for_the_last_agents(sandbox: &Sandbox, host: &LocalHost) {
+    let gone = |state: &State| state.history().all(|agent| agent.online_at.is_none() || agent.removed_at.is_some());
+    sandbox.until(WINDING_DOWN, gone).await;
+    // If it cannot be told, the count of what is left will say so.
+    let _ = host.wait_until_all_ended(Some(WINDING_DOWN)).await;
 }
 
 /// Ends what still runs and says how much that was.
-async fn clear_away(local: &LocalConfig, sandbox: &Sandbox) -> Result<usize, Failure> {
-    let host = LocalHost::for_clearing_away(local).map_err(|error| anyhow::anyhow!(error))?;
-    let processes = host.stop_all(GRACE).await.map_err(|error| anyhow::anyhow!(error))?;
-    let registered = sandbox.see(|state| state.online_agents());
-    Ok(processes.max(registered))
+async fn clear_away(host: &LocalHost, sandbox: &Sandbox) -> Result<usize, Failure> {
+    let problem = |error: HostError| Failure::new(Exit::Failed, error.to_string(), error.fix());
+    let live = host.runs().await.map_err(problem)?.iter().filter(|run| run.is_live()).count();
+    let online = sandbox.see(State::online_agents);
+    host.stop_all(GRACE).await.map_err(problem)?;
+    host.clear().await.map_err(problem)?;
+    Ok(live.max(online))
 }

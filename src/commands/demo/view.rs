@@ -50,7 +50,14 @@ impl<'a> View<'a> {
             let standings = self.standings();
             let rows = self.pools.iter().zip(&standings).map(|((name, _), standing)| {
                 let Standing { queued, running, finished, agents } = *standing;
-                [name.clone(), queued.to_string(), running.to_string(), finished.to_string(), agents.to_string(), self.max_agents.to_string()]
+                [
+                    name.clone(),
+                    queued.to_string(),
+                    running.to_string(),
+                    finished.to_string(),
+                    agents.to_string(),
+                    self.max_agents.to_string(),
+                ]
             });
             let head = ["POOL", "QUEUED", "RUNNING", "FINISHED", "AGENTS", "MAX"];
             bar.set_message(format!("{}after {}", table(head, rows), age(self.began.elapsed())));
