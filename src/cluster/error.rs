@@ -75,18 +75,20 @@ impl ClusterError {
     }
 }
 
+/// By the HTTP status: kube's `is_not_found` and the like (5.0.0) know answers that are no Kubernetes Status, such as a
+/// proxy's or that of an API group which is not there, neither by reason nor by code.
 fn from_status(status: &Status) -> (ErrorKind, String, Option<String>) {
     let said = if status.message.is_empty() { &status.reason } else { &status.message };
     let caused_by = |reason: &str| {
         let causes = status.details.iter().flat_map(|details| &details.causes);
         causes.into_iter().any(|cause| cause.reason == reason)
     };
-    if status.code == 401 || status.reason == "Unauthorized" {
+    if status.code == 401 {
         let why = "the cluster does not accept our credentials (401 Unauthorized)".to_owned();
         let fix = "sign in again (`kubectl get namespaces` must work with the same kubeconfig); in a pod, check its ServiceAccount";
         return (ErrorKind::Unauthorized, why, Some(fix.to_owned()));
     }
-    if status.is_forbidden() {
+    if status.code == 403 {
         return if caused_by("NamespaceTerminating") {
             (ErrorKind::Terminating, said.clone(), None)
         } else if said.contains("exceeded quota") {
@@ -96,18 +98,13 @@ fn from_status(status: &Status) -> (ErrorKind, String, Option<String>) {
             (ErrorKind::Forbidden, said.clone(), missing_right(said))
         };
     }
-    let kind = if status.is_already_exists() {
-        ErrorKind::AlreadyExists
-    } else if status.is_conflict() {
-        ErrorKind::Conflict
-    } else if status.is_not_found() {
-        ErrorKind::NotFound
-    } else if status.is_invalid() || status.code == 400 {
-        ErrorKind::Invalid
-    } else if status.code == 429 || status.code >= 500 {
-        ErrorKind::Busy
-    } else {
-        ErrorKind::Unexpected
+    let kind = match (status.code, status.reason.as_str()) {
+        (_, "AlreadyExists") => ErrorKind::AlreadyExists,
+        (409, _) => ErrorKind::Conflict,
+        (404, _) => ErrorKind::NotFound,
+        (400 | 422, _) => ErrorKind::Invalid,
+        (429 | 500.., _) => ErrorKind::Busy,
+        _ => ErrorKind::Unexpected,
     };
     let why = if kind == ErrorKind::Busy { format!("{said} (HTTP {})", status.code) } else { said.clone() };
     (kind, why, None)
@@ -156,16 +153,18 @@ fn from_transport(error: &kube::Error) -> (ErrorKind, String, Option<String>) {
             if io.kind() == std::io::ErrorKind::TimedOut {
                 kind = ErrorKind::Timeout;
             }
-            // An I/O error that wraps another one is skipped by `source`.
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if is_tls(io) {
                 kind = ErrorKind::Tls;
             }
         }
         let text = link.to_string();
-        // Many errors repeat what the next one says.
-        if !words.iter().any(|known| known.contains(&text)) {
+        // Many errors repeat what the next one says, and hyper's own says nothing.
+        if !text.starts_with("client error (") && !words.iter().any(|known| known.contains(&text)) {
             words.push(text);
         }
+    }
+    if words.is_empty() {
+        words.push(error.to_string());
     }
     let fix = match kind {
         ErrorKind::Tls => Some("check certificate-authority and tls-server-name in the kubeconfig, and the clock"),
@@ -175,6 +174,12 @@ fn from_transport(error: &kube::Error) -> (ErrorKind, String, Option<String>) {
         _ => None,
     };
     (kind, words.join(": "), fix.map(str::to_owned))
+}
+
+/// An I/O error that wraps another error does not show it as its source, and TLS errors come wrapped twice.
+fn is_tls(error: &std::io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    inner.is::<rustls::Error>() || inner.downcast_ref::<std::io::Error>().is_some_and(is_tls)
 }
 
 /// One line of a bearable length, without control characters.
@@ -212,6 +217,7 @@ mod tests {
             (403, "Forbidden", "jobs.batch \"x\" is forbidden: exceeded quota: q, requested: a", ErrorKind::Quota),
             (403, "Forbidden", "admission webhook \"w\" denied the request", ErrorKind::Forbidden),
             (404, "NotFound", "namespaces \"x\" not found", ErrorKind::NotFound),
+            (404, "Failed to parse error data", "404 page not found", ErrorKind::NotFound),
             (409, "AlreadyExists", "jobs.batch \"x\" already exists", ErrorKind::AlreadyExists),
             (409, "Conflict", "the object has been modified", ErrorKind::Conflict),
             (422, "Invalid", "Job.batch \"x\" is invalid", ErrorKind::Invalid),
@@ -240,6 +246,15 @@ mod tests {
         let said = "namespaces \"x\" is forbidden: User \"jane\" cannot get resource \"namespaces\" in API group \"\" in the namespace \"x\"";
         let fix = from_api(403, "Forbidden", said).fix.unwrap();
         assert!(fix.contains("kubectl auth can-i get namespaces -n x"), "{fix}");
+    }
+
+    #[test]
+    fn a_certificate_that_does_not_fit_is_told_apart_however_it_is_wrapped() {
+        let inner = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = std::io::Error::other(std::io::Error::new(std::io::ErrorKind::InvalidData, inner));
+        let error = ClusterError::from_kube("do it", &kube::Error::Service(Box::new(wrapped)));
+        assert_eq!(error.kind, ErrorKind::Tls);
+        assert_eq!(error.message, "cannot do it: invalid peer certificate: UnknownIssuer");
     }
 
     #[test]

@@ -91,9 +91,12 @@ fn cluster_settings(cluster: &Cluster, variables: &ProxyVariables) -> Result<Con
     const LOOK: &str = "correct it; `kubectl config view` shows the kubeconfig";
     let wrong = |what: String| ClusterError::configuration(format!("the kubeconfig's cluster has {what}"), LOOK);
     let server = cluster.server.as_deref().unwrap_or_default();
-    let url: Uri = server.parse().map_err(|_| wrong(format!("no usable server address (\"{server}\")")))?;
-    let Some(host) = url.host().map(str::to_owned) else {
-        return Err(wrong(format!("no usable server address (\"{server}\")")));
+    let unusable =
+        || wrong(format!("a server address that is none (\"{server}\"); it has to read like https://HOST:PORT"));
+    let url: Uri = server.parse().map_err(|_| unusable())?;
+    let host = match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(host)) => host.to_owned(),
+        _ => return Err(unusable()),
     };
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
 
@@ -207,6 +210,15 @@ users:
         assert_eq!(read([gone.as_path(), &empty, &real]).unwrap().unwrap().clusters.len(), 2);
         let broken = file("broken", "clusters: [");
         assert!(read([broken.as_path()]).unwrap_err().message.contains("cannot be used"));
+    }
+
+    #[test]
+    fn a_server_is_given_with_its_scheme() {
+        for server in ["", "10.0.0.1", "10.0.0.1:6443", "ftp://x", "https://"] {
+            let cluster = Cluster { server: Some(server.into()), ..Cluster::default() };
+            let error = cluster_settings(&cluster, &ProxyVariables::default()).unwrap_err();
+            assert!(error.message.contains("https://HOST:PORT"), "{server}: {error}");
+        }
     }
 
     #[test]

@@ -77,12 +77,9 @@ async fn apply(client: &Client, namespace: &str, document: &Value) -> Option<Doc
     };
     let params = PatchParams::apply(keys::US);
     let what = format!("apply {kind} \"{name}\" of the Job template");
-    let error = match call(&what, api.patch(&name, &params, &Patch::Apply(document))).await {
-        Ok(_) => {
-            tracing::debug!(kind, name, "applied a document of the Job template");
-            return None;
-        }
-        Err(error) => error,
+    let Err(error) = call(&what, api.patch(&name, &params, &Patch::Apply(document))).await else {
+        tracing::debug!(kind, name, "applied a document of the Job template");
+        return None;
     };
     // A cluster-scoped object is made by the person who installs; it is enough that it is there.
     if error.kind == ErrorKind::Forbidden {
@@ -105,8 +102,21 @@ async fn resolve(client: &Client, api_version: &str, kind: &str) -> Result<(ApiR
         let scope = if *namespaced { Scope::Namespaced } else { Scope::Cluster };
         return Ok((ApiResource::from_gvk_with_plural(&gvk, plural), scope));
     }
-    let found = call(&format!("find out what a {kind} ({api_version}) is"), pinned_kind(client, &gvk)).await;
-    found.map(|(resource, capabilities)| (resource, capabilities.scope)).map_err(|error| error.message)
+    let unknown = || format!("the cluster knows no {kind} of {api_version}; what defines it has to be installed first");
+    let what = format!("find out what a {kind} ({api_version}) is");
+    let found = call(&what, async {
+        match pinned_kind(client, &gvk).await {
+            Err(kube::Error::Discovery(_)) => Ok(None),
+            other => other.map(Some),
+        }
+    })
+    .await;
+    match found {
+        Ok(Some((resource, capabilities))) => Ok((resource, capabilities.scope)),
+        Ok(None) => Err(unknown()),
+        Err(error) if error.kind == ErrorKind::NotFound => Err(unknown()),
+        Err(error) => Err(error.message),
+    }
 }
 
 /// The line that applies the document by hand. The content of a Secret is not printed.

@@ -1,6 +1,8 @@
 //! The labels and annotations that tell whose a Job is and what it is for. Labels are for selecting, and hold what
 //! fits into a label; annotations hold the exact text.
 
+use kube::api::PostParams;
+
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(super) const US: &str = "kubectl-ado";
 pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
@@ -23,3 +25,8 @@ pub(super) const ORGANIZATION: &str = "kubectl-ado/organization";
 pub(super) const TOKEN_SECRET: &str = "kubectl-ado/token-secret";
 /// Annotation: set where `ttlSecondsAfterFinished` is ours to change.
 pub(super) const MANAGED_TTL: &str = "kubectl-ado/managed-ttl";
+
+/// Parameters of a create or update in our name, as `managedFields` shows it.
+pub(super) fn as_us() -> PostParams {
+    PostParams { field_manager: Some(US.to_owned()), ..PostParams::default() }
+}

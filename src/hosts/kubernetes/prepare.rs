@@ -1,10 +1,7 @@
 //! Before the first pass: the namespace, and who we are.
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    api::{ObjectMeta, PostParams},
-};
+use kube::{Api, Client, api::ObjectMeta};
 
 use super::{
     failure::{create_namespace, refused},
@@ -90,7 +87,7 @@ async fn missing(
     let metadata = ObjectMeta { name: Some(namespace.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
     let wanted = Namespace { metadata, ..Namespace::default() };
     let what = format!("create the namespace \"{namespace}\"");
-    match call(&what, api.create(&PostParams::default(), &wanted)).await {
+    match call(&what, api.create(&keys::as_us(), &wanted)).await {
         Ok(made) => {
             tracing::info!(namespace, "created the namespace");
             Ok(Some(made))

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, ObjectMeta},
     core::{Request, Resource},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -129,9 +129,8 @@ impl Vault {
         });
         call(&format!("create the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
             let request = Request::new(Secret::url_path(&(), Some(&self.namespace)));
-            let mut request = request
-                .create(&PostParams::default(), body.to_string().into_bytes())
-                .map_err(kube::Error::BuildRequest)?;
+            let mut request =
+                request.create(&keys::as_us(), body.to_string().into_bytes()).map_err(kube::Error::BuildRequest)?;
             let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(metadata_only));
             self.client.request_text(request).await.map(drop)
@@ -199,7 +198,7 @@ impl Vault {
     ) -> Result<(), ClusterError> {
         let name = generations::note_name(&self.installation);
         let api = self.notes();
-        let params = PostParams::default();
+        let params = keys::as_us();
         let mut tries = 0;
         loop {
             tries += 1;

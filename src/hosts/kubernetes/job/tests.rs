@@ -121,7 +121,7 @@ fn from(template: Value) -> Setup {
 }
 
 /// A Job with one container.
-fn container(container: Value) -> Setup {
+fn container(container: &Value) -> Setup {
     from(json!({"spec": {"template": {"spec": {"containers": [container]}}}}))
 }
 
@@ -293,7 +293,7 @@ fn the_agent_is_told_where_it_belongs_in_place_of_what_the_template_says() {
         {"name": "AZP_POOL", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y"}}},
         {"name": "AZP_AGENT_NAME", "value": "mine"},
     ]);
-    let job = container(json!({"name": "a", "image": "i", "env": env})).job();
+    let job = container(&json!({"name": "a", "image": "i", "env": env})).job();
     let agent = &pod(&job)["containers"][0];
     assert_eq!(variable(agent, "AZP_URL"), "https://dev.azure.com/contoso");
     assert_eq!(variable(agent, "AZP_POOL"), "Linux Builds ☃");
@@ -305,7 +305,7 @@ fn the_agent_is_told_where_it_belongs_in_place_of_what_the_template_says() {
 
 #[test]
 fn whether_the_agent_runs_once_is_the_template_s_to_say() {
-    let job = container(json!({"env": [{"name": "VSTS_AGENT_INPUT_ONCE", "value": "false"}]})).job();
+    let job = container(&json!({"env": [{"name": "VSTS_AGENT_INPUT_ONCE", "value": "false"}]})).job();
     assert_eq!(variable(&pod(&job)["containers"][0], "VSTS_AGENT_INPUT_ONCE"), "false");
 }
 
@@ -323,10 +323,10 @@ fn the_container_named_agent_is_the_agent_else_the_first() {
 #[test]
 fn an_image_from_the_configuration_goes_before_the_template_s() {
     let image = |setup: Setup| pod(&setup.job())["containers"][0]["image"].as_str().unwrap().to_owned();
-    assert_eq!(image(container(json!({"image": "theirs"}))), "theirs");
-    assert_eq!(image(container(json!({"image": "theirs"})).image("ours")), "ours");
-    assert_eq!(image(container(json!({})).image("ours")), "ours");
-    assert_eq!(image(container(json!({}))), DEFAULT_AGENT_IMAGE);
+    assert_eq!(image(container(&json!({"image": "theirs"}))), "theirs");
+    assert_eq!(image(container(&json!({"image": "theirs"})).image("ours")), "ours");
+    assert_eq!(image(container(&json!({})).image("ours")), "ours");
+    assert_eq!(image(container(&json!({}))), DEFAULT_AGENT_IMAGE);
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn the_token_is_a_file_from_the_secret() {
 fn a_credential_of_the_template_s_own_stays() {
     let own = json!({"name": "AZP_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "pat"}}});
     for own in [own, json!({"name": "AZP_TOKEN_FILE", "value": "/mnt/vault/pat"})] {
-        let made = container(json!({"env": [own]})).make().unwrap();
+        let made = container(&json!({"env": [own]})).make().unwrap();
         assert_eq!(pod(&made.job)["containers"][0]["env"][0], own);
         assert!(pod(&made.job).get("volumes").is_none() && made.warnings.is_empty());
         assert!(made.job["metadata"]["annotations"].get("kubectl-ado/token-secret").is_none());
@@ -403,7 +403,7 @@ fn docker_is_told_of_a_socket_in_an_unusual_place() {
 #[test]
 fn a_socket_that_the_template_mounts_itself_is_not_mounted_twice() {
     let mounts = json!([{"name": "docker", "mountPath": "/var/run/docker.sock"}]);
-    let job = container(json!({"volumeMounts": mounts})).socket("/var/run/docker.sock").job();
+    let job = container(&json!({"volumeMounts": mounts})).socket("/var/run/docker.sock").job();
     assert_eq!(pod(&job)["containers"][0]["volumeMounts"].as_array().unwrap().len(), 2, "theirs and the token's");
 }
 
