@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler does not hold: which room may import which.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
 use std::{fs, path::Path};
 
 /// Each room with the rooms that it may import from.

@@ -1,6 +1,8 @@
 //! The planner, seen from outside: what it starts in situations that a person can picture, and what it never does in
 //! any situation at all.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
 use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;

@@ -34,7 +34,7 @@ impl Args {
         let caught = Caught::default();
         let outcome = tokio::select! {
             served = serve(config, stop) => served,
-            signals = signals::watch(&stopper, &caught) => return Err(signals.map(|never| match never {}).unwrap_or_else(Failure::from)),
+            signals = signals::watch(&stopper, &caught) => return Err(signals.map_or_else(Failure::from, |never| match never {})),
         };
         let outcome = outcome.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix))?;
         match caught.exit() {

@@ -13,8 +13,8 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, Event, Pod},
 };
-use kubectl_ado::sandbox::{AgentSpec, JobSpec, Sandbox, Settings};
 use kube::{Api, Client, api::ListParams, core::NamespaceResourceScope};
+use kubectl_ado::sandbox::{AgentSpec, JobSpec, Sandbox, Settings};
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
@@ -44,8 +44,7 @@ impl World {
     }
 
     pub(crate) async fn with(name: &str, settings: Settings) -> Self {
-        let settings =
-            Settings { agent_program: Some(PathBuf::from(env!("CARGO_BIN_EXE_kubectl-ado"))), ..settings };
+        let settings = Settings { agent_program: Some(PathBuf::from(env!("CARGO_BIN_EXE_kubectl-ado"))), ..settings };
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).unwrap();
         Self::beside(name, &sandbox).await
     }
@@ -124,7 +123,11 @@ impl World {
     pub(crate) async fn passes(&self, passes: u64) {
         let polls = |sandbox: &Sandbox| {
             let calls = sandbox.calls();
-            calls.iter().filter(|(route, _)| route.starts_with("GET") && route.ends_with("/jobrequests")).map(|(_, n)| n).sum::<u64>()
+            calls
+                .iter()
+                .filter(|(route, _)| route.starts_with("GET") && route.ends_with("/jobrequests"))
+                .map(|(_, n)| n)
+                .sum::<u64>()
         };
         let pools = self.sandbox.see(|state| state.pools().count()) as u64;
         let wanted = polls(&self.sandbox) + passes * pools;
@@ -219,12 +222,7 @@ impl Serve {
     /// Starts it; its log goes to a file.
     pub(crate) fn start(&self) -> Running {
         let log = tempfile::NamedTempFile::new_in(&self.folder).unwrap();
-        let process = self
-            .command()
-            .stdout(log.reopen().unwrap())
-            .stderr(log.reopen().unwrap())
-            .spawn()
-            .unwrap();
+        let process = self.command().stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap()).spawn().unwrap();
         Running { process, log: log.into_temp_path().keep().unwrap(), token: self.token.clone() }
     }
 

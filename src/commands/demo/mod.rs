@@ -7,7 +7,7 @@ mod morning;
 mod summary;
 mod view;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
 
@@ -43,8 +43,8 @@ pub(super) struct Args {
     /// How many pipeline jobs to queue, 4 to 1000
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=1000))]
     jobs: u16,
-    /// The most agents at once in each pool, 1 to 100
-    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    /// The most agents at once, 1 to 100
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     max_agents: u16,
     /// Another seed is another morning
     #[arg(long, default_value_t = 1, value_name = "S")]
@@ -84,7 +84,7 @@ impl Args {
 
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
-        let view = View::new(&sandbox, &pools, max_agents);
+        let view = View::new(&sandbox, &pools);
         let morning = Morning::new(usize::from(jobs), seed);
         let played = {
             let play = async {
@@ -138,20 +138,20 @@ fn open_pools(sandbox: &Sandbox) -> Result<Vec<(String, i64)>, Failure> {
     Ok(pools)
 }
 
-/// The configuration goes the same way as anybody's: through the environment variables.
-fn configuration(sandbox: &Sandbox, folder: &std::path::Path, max_agents: u16) -> Result<Config, Failure> {
-    let variables: BTreeMap<String, String> = [
+/// The configuration goes the same way as anybody's: a file, and the environment for what it leaves out.
+fn configuration(sandbox: &Sandbox, folder: &Path, max_agents: u16) -> Result<Config, Failure> {
+    let file = folder.join("ado.yaml");
+    std::fs::write(&file, format!("limits: {{maxAgents: {max_agents}}}\n"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let variables = [
         ("HOST_TYPE", "local".to_owned()),
         ("ORG_URL", sandbox.url()),
         ("ORG_PAT", sandbox.token().to_owned()),
         ("AGENT_POOLS", POOLS.join(",")),
-        ("MAXIMUM_AGENT_COUNT", max_agents.to_string()),
         ("AGENT_FOLDER", folder.join("agents").display().to_string()),
         ("LISTEN_ADDRESS", "127.0.0.1:0".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    Config::load(&Environment::from(variables), None).map_err(refused)
+    ];
+    Config::load(&variables.into_iter().collect::<Environment>(), Some(&file)).map_err(refused)
 }
 
 /// The same host that the orchestrator opens, for clearing away after it.

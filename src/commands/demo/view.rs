@@ -16,7 +16,6 @@ const REDRAW: Duration = Duration::from_millis(200);
 pub(super) struct View<'a> {
     sandbox: &'a Sandbox,
     pools: &'a [(String, i64)],
-    max_agents: u16,
     began: Instant,
 }
 
@@ -30,8 +29,8 @@ struct Standing {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(sandbox: &'a Sandbox, pools: &'a [(String, i64)], max_agents: u16) -> Self {
-        Self { sandbox, pools, max_agents, began: Instant::now() }
+    pub(super) fn new(sandbox: &'a Sandbox, pools: &'a [(String, i64)]) -> Self {
+        Self { sandbox, pools, began: Instant::now() }
     }
 
     /// Shows how things stand until it is dropped.
@@ -50,16 +49,9 @@ impl<'a> View<'a> {
             let standings = self.standings();
             let rows = self.pools.iter().zip(&standings).map(|((name, _), standing)| {
                 let Standing { queued, running, finished, agents } = *standing;
-                [
-                    name.clone(),
-                    queued.to_string(),
-                    running.to_string(),
-                    finished.to_string(),
-                    agents.to_string(),
-                    self.max_agents.to_string(),
-                ]
+                [name.clone(), queued.to_string(), running.to_string(), finished.to_string(), agents.to_string()]
             });
-            let head = ["POOL", "QUEUED", "RUNNING", "FINISHED", "AGENTS", "MAX"];
+            let head = ["POOL", "QUEUED", "RUNNING", "FINISHED", "AGENTS"];
             bar.set_message(format!("{}after {}", table(head, rows), age(self.began.elapsed())));
             sleep(REDRAW).await;
         }

@@ -65,7 +65,8 @@ struct Setup {
 
 impl Setup {
     fn of(job: Option<Value>) -> Self {
-        let job_template = job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new() });
+        let job_template =
+            job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
         let agent = AgentSpec { image: None, os: Os::Linux, job_template };
         Self { agent, docker_socket: None, purpose: Purpose::Request(RequestId(42)) }
     }
