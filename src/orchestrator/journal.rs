@@ -137,7 +137,9 @@ impl Journal {
             }
             Err(refusal) => {
                 let text = refusal.to_string();
-                if self.refused.get(&kind) == Some(&text) {
+                // The next run is refused under another name for the same reason.
+                let told = text.replace(&start.name, "");
+                if self.refused.get(&kind) == Some(&told) {
                     return;
                 }
                 let fix = refusal.fix();
@@ -148,7 +150,7 @@ impl Journal {
                     fix = fix.as_deref(),
                     "agent not started: {text}"
                 );
-                self.refused.insert(kind, text);
+                self.refused.insert(kind, told);
             }
         }
     }

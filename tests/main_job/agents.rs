@@ -95,20 +95,25 @@ async fn a_job_that_ended_well_is_kept_ten_minutes_and_a_failed_one_a_day() {
         job.spec.as_ref().unwrap().ttl_seconds_after_finished
     };
     let mut jobs = world.jobs_stay(2).await;
-    while kept(&jobs, &pods[0]) != Some(24 * 3600) {
+    for _ in 0..100 {
+        if kept(&jobs, &pods[0]) == Some(24 * 3600) {
+            break;
+        }
         world.passes(1).await;
         jobs = world.jobs().await;
     }
+    assert_eq!(kept(&jobs, &pods[0]), Some(24 * 3600));
     assert_eq!(kept(&jobs, &pods[1]), Some(600));
 }
 
 async fn until_pods(world: &World, count: usize) -> Vec<String> {
     let api = world.all::<Pod>();
-    loop {
+    for _ in 0..100 {
         let pods = api.list(&ListParams::default()).await.unwrap().items;
         if pods.len() == count {
             return pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
         }
         world.passes(1).await;
     }
+    panic!("there are no {count} pods");
 }

@@ -4,4 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod agents;
+mod faults;
+mod installations;
+mod once;
+mod refusals;
+mod restart;
 mod world;

@@ -119,6 +119,19 @@ impl World {
         }
     }
 
+    /// Waits until there are at least this many Jobs.
+    pub(crate) async fn until_at_least(&self, count: usize) -> Vec<Job> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let jobs = self.jobs().await;
+            if jobs.len() >= count {
+                return jobs;
+            }
+            assert!(Instant::now() < deadline, "{} Jobs and not {count}", jobs.len());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Waits until each pool was polled so often again that whatever was going to be done has been done.
     pub(crate) async fn passes(&self, passes: u64) {
         let polls = |sandbox: &Sandbox| {
