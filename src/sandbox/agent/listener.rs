@@ -1,11 +1,12 @@
 //! `run.sh`: a session, messages, one job at a time. With `--once` one job at all.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 
@@ -56,7 +57,7 @@ pub(super) async fn listen(once: bool, surroundings: &Surroundings, mut stop: St
 /// A job that is being run.
 struct Running {
     job_id: String,
-    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    work: JoinHandle<()>,
     cancel: Option<oneshot::Sender<()>>,
 }
 
@@ -118,7 +119,8 @@ impl Listener {
         loop {
             let ended = async {
                 match &mut self.running {
-                    Some(running) => running.work.as_mut().await,
+                    // Of a job that panicked, the server hears when its lease lapses.
+                    Some(running) => drop((&mut running.work).await),
                     None => std::future::pending().await,
                 }
             };
@@ -179,22 +181,7 @@ impl Listener {
         }
         let path = self.path(&format!("messages/{id}"));
         let query = [("sessionId", self.session.as_str())];
-        let delete = self.client.call(Method::DELETE, &path, &query, None);
-        // The job must not wait for it.
-        let deleted = match &mut self.running {
-            Some(running) => {
-                tokio::pin!(delete);
-                tokio::select! {
-                    deleted = &mut delete => deleted,
-                    () = running.work.as_mut() => {
-                        running.work = Box::pin(std::future::ready(()));
-                        delete.await
-                    }
-                }
-            }
-            None => delete.await,
-        };
-        if let Err(error) = deleted {
+        if let Err(error) = self.client.call(Method::DELETE, &path, &query, None).await {
             say(&format!("Cannot delete message {id}: {error}"));
         }
     }
@@ -203,7 +190,7 @@ impl Listener {
         let (cancel, canceled) = oneshot::channel();
         self.running = Some(Running {
             job_id: job.job_id.clone(),
-            work: Box::pin(job.run(self.site.clone(), canceled)),
+            work: tokio::spawn(job.run(self.site.clone(), canceled)),
             cancel: Some(cancel),
         });
     }
@@ -222,7 +209,7 @@ impl Listener {
     async fn stop_job(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.cancel();
-            running.work.await;
+            let _ = (&mut running.work).await;
         }
     }
 }
@@ -232,5 +219,11 @@ impl Running {
         if let Some(cancel) = self.cancel.take() {
             let _ = cancel.send(());
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.work.abort();
     }
 }

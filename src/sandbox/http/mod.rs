@@ -16,6 +16,8 @@ mod routes;
 mod server;
 mod sessions;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod troubles;
 mod versions;
 mod wire;
