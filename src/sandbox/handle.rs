@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -65,10 +65,15 @@ impl Sandbox {
         self.server.task.abort();
     }
 
-    /// The organization's URL.
+    /// The organization's URL on this machine. One that listens everywhere is reached from elsewhere by whatever
+    /// address this machine has there.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/{}", self.server.address, self.shared().settings.organization)
+        let mut address = self.server.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}/{}", self.shared().settings.organization)
     }
 
     /// The address it listens on.
@@ -163,12 +168,12 @@ impl Sandbox {
         self.shared().see(State::peak_online_agents)
     }
 
-    /// Looks at the whole state as it is now. Nothing else happens meanwhile: be brief.
+    /// Looks at the whole state as it is now. Nothing else happens meanwhile: be brief, and do not use the handle.
     pub fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         self.shared().see(look)
     }
 
-    /// Waits until the state is as wanted, at most so long. Returns whether it is.
+    /// Waits until the state is as wanted, at most so long. Returns whether it is. `reached` looks as [`Self::see`] does.
     pub async fn until(&self, within: Duration, mut reached: impl FnMut(&State) -> bool) -> bool {
         let deadline = Instant::now().checked_add(within);
         let mut changes = self.shared().changes();

@@ -76,6 +76,7 @@ pub(super) struct Site {
     pub(super) client: Client,
     pub(super) pool: i64,
     pub(super) agent: String,
+    pub(super) root: PathBuf,
     pub(super) work: PathBuf,
     pub(super) environment: BTreeMap<String, String>,
     /// The agent takes no other request after this one.
@@ -88,6 +89,7 @@ impl Site {
             client,
             pool: settings.pool_id,
             agent: settings.agent_name.clone(),
+            root: surroundings.root.clone(),
             work: surroundings.root.join(&settings.work_folder),
             environment: surroundings.environment.clone(),
             once,
@@ -124,7 +126,7 @@ impl Job {
         let steps: Vec<(String, String)> =
             self.steps.iter().map(|step| (step.display_name.clone(), script(step))).collect();
         let steps = steps.iter().map(|(name, script)| (name.as_str(), script.as_str()));
-        Worker::start(steps, &folder, self.environment(site, &folder).into_iter()).map_err(failed)
+        Worker::start(&site.root, steps, &folder, &self.environment(site, &folder)).map_err(failed)
     }
 
     fn environment(&self, site: &Site, folder: &std::path::Path) -> BTreeMap<String, String> {

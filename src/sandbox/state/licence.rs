@@ -47,7 +47,9 @@ impl State {
     }
 
     pub(super) fn private_in_use(&self) -> usize {
-        self.usage(PRIVATE).running.len()
+        let agents = self.pools.values().flat_map(|pool| pool.agents.values());
+        let assigned = agents.filter_map(|agent| self.requests.get(&agent.assigned?));
+        assigned.filter(|request| self.uses_private(request)).count()
     }
 
     pub(super) fn uses_private(&self, request: &Request) -> bool {
