@@ -44,9 +44,8 @@ pub(super) async fn listen(once: bool, surroundings: &Surroundings, mut stop: St
         running: None,
         waiting: None,
     };
-    tokio::select! {
-        () = &mut stop => return Ok(()),
-        opened = listener.open() => opened?,
+    if !listener.open(&mut stop).await? {
+        return Ok(());
     }
     say("Listening for Jobs");
     let ended = listener.serve(once, &mut stop).await;
@@ -78,7 +77,9 @@ impl Listener {
         format!("distributedtask/pools/{}/{rest}", self.settings.pool_id)
     }
 
-    async fn open(&mut self) -> Result<(), AgentError> {
+    /// Opens a session; `false` if the agent was told to stop while it waited for another one to lapse. A call that is
+    /// on its way is not broken off, for it might have opened a session that nobody would ever close.
+    async fn open(&mut self, stop: &mut Stop) -> Result<bool, AgentError> {
         let body = json!({
             "ownerName": computer(&self.surroundings.environment),
             "agent": {
@@ -97,14 +98,17 @@ impl Listener {
                     if error.is("TaskAgentSessionConflictException") && started.elapsed() < CONFLICT_PATIENCE =>
                 {
                     say(&format!("A session for this agent already exists: {error}"));
-                    sleep(CONFLICT_DELAY).await;
+                    tokio::select! {
+                        () = &mut *stop => return Ok(false),
+                        () = sleep(CONFLICT_DELAY) => {}
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         };
         self.session = session["sessionId"].as_str().unwrap_or_default().to_owned();
         self.last_message = 0;
-        Ok(())
+        Ok(true)
     }
 
     async fn close(&mut self) {
@@ -152,7 +156,12 @@ impl Listener {
                     heard = Instant::now();
                     self.take(&message, once).await;
                 }
-                Err(error) if error.is("TaskAgentSessionExpiredException") => self.open().await?,
+                Err(error) if error.is("TaskAgentSessionExpiredException") => {
+                    if !self.open(stop).await? {
+                        self.stop_job().await;
+                        return Ok(());
+                    }
+                }
                 Err(error @ ClientError::Refused { .. }) => return Err(error.into()),
                 Err(error) if self.running.is_none() && heard.elapsed() > SILENCE_PATIENCE => return Err(error.into()),
                 Err(error) => {
