@@ -1,68 +1,54 @@
-//! Who gets which agent: requests in the order of bumps, priority and age; for each the first agent that is online,
-//! enabled, idle and satisfies its demands, if there is a parallel job left for it.
+//! Who gets which agent: requests in the order of the queue; for each the first agent that is online, enabled, idle and
+//! satisfies its demands, if there is a parallel job left for it.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{AgentRef, MessageContent, Request, State, after};
+use super::{AgentRef, MessageContent, State, after};
+use crate::core::Demand;
 
-/// A waiting request's place in the queue of the organization; the smallest is served first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
-    bumped: Reverse<u64>,
-    priority: Reverse<i64>,
-    queued_at: Timestamp,
-    pub(super) id: i64,
-}
-
-impl Turn {
-    pub(super) fn of(request: &Request) -> Self {
-        Self {
-            bumped: Reverse(request.bumped),
-            priority: Reverse(request.job.priority),
-            queued_at: request.queued_at,
-            id: request.id,
-        }
-    }
-}
+/// For each pool the agents that can take a request.
+type Ready = BTreeMap<i64, BTreeSet<i64>>;
 
 impl State {
     /// Hands waiting requests to idle agents, as long as there is anything to hand out.
     pub(super) fn assign(&mut self, now: Timestamp) {
-        if !std::mem::take(&mut self.unsettled) || self.waiting.is_empty() {
+        if !std::mem::take(&mut self.unsettled) {
             return;
         }
-        let mut ready = self.ready_agents();
-        let mut private = self.private_in_use();
-        let mut chosen = Vec::new();
-        for turn in &self.waiting {
-            if ready.is_empty() {
-                break;
-            }
-            let Some(request) = self.requests.get(&turn.id) else { continue };
-            let Some(agents) = ready.get_mut(&request.pool) else { continue };
-            if !self.has_licence(request, private) {
-                continue;
-            }
-            let Some(agent) = agents.iter().copied().find(|&agent| self.can_serve(agent, request)) else { continue };
-            agents.remove(&agent);
-            if agents.is_empty() {
-                ready.remove(&request.pool);
-            }
-            private += usize::from(self.uses_private(request));
-            chosen.push((*turn, agent));
-        }
-        for (turn, agent) in chosen {
-            self.give(turn, agent, now);
+        for (request, agent) in self.choose() {
+            self.give(request, agent, now);
         }
     }
 
-    fn ready_agents(&self) -> BTreeMap<i64, BTreeSet<i64>> {
-        let mut ready = BTreeMap::new();
+    /// Pairs of a request and an agent.
+    fn choose(&self) -> Vec<(i64, i64)> {
+        let mut ready = self.ready_agents();
+        let mut private = self.private_in_use();
+        let mut chosen = Vec::new();
+        let mut lanes: Vec<_> = self.waiting.lanes().map(|(lane, turns)| (lane, turns.peekable())).collect();
+        loop {
+            lanes.retain_mut(|(lane, turns)| {
+                turns.peek().is_some()
+                    && ready.contains_key(&lane.pool)
+                    && (!lane.private || self.has_licence(lane.pool, private))
+            });
+            let heads = lanes.iter_mut().enumerate().filter_map(|(index, (_, turns))| Some((*turns.peek()?, index)));
+            let Some((_, index)) = heads.min() else { return chosen };
+            let (lane, turns) = &mut lanes[index];
+            match self.take_ready(&mut ready, lane.pool, &lane.demands) {
+                Some(agent) => {
+                    chosen.extend(turns.next().map(|turn| (turn.id, agent)));
+                    private += usize::from(lane.private && self.uses_licences(lane.pool));
+                }
+                None => drop(lanes.swap_remove(index)),
+            }
+        }
+    }
+
+    fn ready_agents(&self) -> Ready {
+        let mut ready = Ready::new();
         for pool in self.pools.values() {
             let agents: BTreeSet<i64> =
                 pool.agents.values().filter(|agent| agent.is_ready()).map(|agent| agent.id).collect();
@@ -73,17 +59,25 @@ impl State {
         ready
     }
 
-    fn can_serve(&self, agent: i64, request: &Request) -> bool {
-        let pool = self.pools.get(&request.pool);
-        pool.and_then(|pool| pool.agents.get(&agent)).is_some_and(|agent| agent.satisfies(&request.demands))
+    /// Takes the first agent that satisfies the demands out of those that are ready.
+    fn take_ready(&self, ready: &mut Ready, pool: i64, demands: &[Demand]) -> Option<i64> {
+        let agents = ready.get_mut(&pool)?;
+        let satisfies = |id: &i64| self.agent(pool, *id).is_ok_and(|agent| agent.satisfies(demands));
+        let agent = agents.iter().copied().find(satisfies)?;
+        agents.remove(&agent);
+        if agents.is_empty() {
+            ready.remove(&pool);
+        }
+        Some(agent)
     }
 
-    fn give(&mut self, turn: Turn, agent: i64, now: Timestamp) {
+    fn give(&mut self, id: i64, agent: i64, now: Timestamp) {
         let locked_until = after(now, self.rules.first_lease);
-        let Some(request) = self.requests.get_mut(&turn.id) else { return };
+        let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(agent) = self.pools.get_mut(&request.pool).and_then(|pool| pool.agents.get_mut(&agent)) else {
             return;
         };
+        self.waiting.remove(request);
         request.assigned_at = Some(now);
         request.locked_until = Some(locked_until);
         request.agent = Some(AgentRef {
@@ -96,7 +90,6 @@ impl State {
         if let Some(session) = &mut agent.session {
             session.push(MessageContent::Job(request.id));
         }
-        self.waiting.remove(&turn);
         self.wake_by(locked_until);
         self.version += 1;
     }
@@ -107,7 +100,7 @@ impl State {
         let agent = request.agent.take();
         request.assigned_at = None;
         request.locked_until = None;
-        self.waiting.insert(Turn::of(request));
+        self.waiting.insert(request);
         let pool = self.pools.get_mut(&request.pool);
         if let Some(agent) = pool.zip(agent).and_then(|(pool, agent)| pool.agents.get_mut(&agent.id)) {
             agent.assigned = None;

@@ -18,7 +18,7 @@ impl State {
             .values()
             .flat_map(|pool| pool.agents.values())
             .filter_map(|agent| offline_at(agent, &self.rules));
-        let requests = self.unfinished().filter_map(due).map(|(moment, _)| moment);
+        let requests = self.held_requests().filter_map(due).map(|(moment, _)| moment);
         self.alarm = sessions.chain(requests).min();
     }
 
@@ -41,7 +41,7 @@ impl State {
         // A job that runs too long is canceled, which sets another date; hence the loop.
         loop {
             let over: Vec<(i64, Timestamp, Due)> = self
-                .unfinished()
+                .held_requests()
                 .filter_map(|request| due(request).map(|(moment, what)| (request.id, moment, what)))
                 .filter(|&(_, moment, _)| moment <= now)
                 .collect();

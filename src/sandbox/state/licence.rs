@@ -4,8 +4,6 @@ use jiff::Timestamp;
 
 use super::{PoolKind, Request, State};
 
-const PRIVATE: &str = "Private";
-
 /// How an organization uses its parallel jobs of one kind.
 #[derive(Clone, Debug)]
 pub struct Usage<'a> {
@@ -19,12 +17,12 @@ impl State {
     /// The use of self-hosted parallel jobs with this tag (`Private`, `Public`), over all pools.
     #[must_use]
     pub fn usage(&self, tag: &str) -> Usage<'_> {
-        let running = self.unfinished().filter(|request| {
-            request.assigned_at.is_some()
-                && request.job.parallelism_tag.eq_ignore_ascii_case(tag)
-                && self.uses_licences(request.pool)
-        });
-        Usage { total: self.limit(tag), running: running.collect() }
+        let uses = |request: &&Request| {
+            request.job.parallelism_tag.eq_ignore_ascii_case(tag) && self.uses_licences(request.pool)
+        };
+        let mut running: Vec<&Request> = self.held_requests().filter(uses).collect();
+        running.sort_by_key(|request| request.id);
+        Usage { total: if is_private(tag) { self.rules.parallel_jobs } else { None }, running }
     }
 
     /// Buys or sells parallel jobs for private projects.
@@ -34,30 +32,23 @@ impl State {
         self.advance(now);
     }
 
-    pub(super) fn limit(&self, tag: &str) -> Option<u32> {
-        if tag.eq_ignore_ascii_case(PRIVATE) { self.rules.parallel_jobs } else { None }
-    }
-
-    /// Whether one more request of this kind may run beside `used` private ones.
-    pub(super) fn has_licence(&self, request: &Request, used: usize) -> bool {
-        match self.limit(&request.job.parallelism_tag) {
-            Some(limit) if self.uses_licences(request.pool) => used < limit as usize,
-            _ => true,
-        }
+    /// Whether one more private request of this pool may run beside those that are `in_use`.
+    pub(super) fn has_licence(&self, pool: i64, in_use: usize) -> bool {
+        !self.uses_licences(pool) || self.rules.parallel_jobs.is_none_or(|limit| in_use < limit as usize)
     }
 
     pub(super) fn private_in_use(&self) -> usize {
-        let agents = self.pools.values().flat_map(|pool| pool.agents.values());
-        let assigned = agents.filter_map(|agent| self.requests.get(&agent.assigned?));
-        assigned.filter(|request| self.uses_private(request)).count()
-    }
-
-    pub(super) fn uses_private(&self, request: &Request) -> bool {
-        request.job.parallelism_tag.eq_ignore_ascii_case(PRIVATE) && self.uses_licences(request.pool)
+        let private = |request: &&Request| is_private(&request.job.parallelism_tag) && self.uses_licences(request.pool);
+        self.held_requests().filter(private).count()
     }
 
     /// Hosted pools have parallel jobs of their own.
-    fn uses_licences(&self, pool: i64) -> bool {
+    pub(super) fn uses_licences(&self, pool: i64) -> bool {
         self.pools.get(&pool).is_some_and(|pool| pool.kind != PoolKind::Hosted)
     }
+}
+
+/// Whether this kind of parallel job is limited.
+pub(super) fn is_private(tag: &str) -> bool {
+    tag.eq_ignore_ascii_case("Private")
 }

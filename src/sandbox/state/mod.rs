@@ -27,6 +27,7 @@ mod sessions;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use history::AgentRecord;
 pub use licence::Usage;
@@ -36,7 +37,7 @@ pub use rules::Rules;
 pub use sessions::SessionDraft;
 pub use spec::{AgentChange, AgentSpec, JobSpec, PoolKind, PoolSpec, Step};
 
-use assignment::Turn;
+use waiting::Waiting;
 
 /// An organization with its pools, agents and job requests at one moment.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub struct State {
     /// Requests that have not ended, by (pool, request).
     unfinished: BTreeSet<(i64, i64)>,
     /// Requests without an agent, in the order in which they are served.
-    waiting: BTreeSet<Turn>,
+    waiting: Waiting,
     /// Where each session's agent is, as (pool, agent).
     sessions: HashMap<String, (i64, i64)>,
     history: BTreeMap<(i64, i64), AgentRecord>,
@@ -73,7 +74,7 @@ impl State {
             pools: BTreeMap::new(),
             requests: BTreeMap::new(),
             unfinished: BTreeSet::new(),
-            waiting: BTreeSet::new(),
+            waiting: Waiting::default(),
             sessions: HashMap::new(),
             history: BTreeMap::new(),
             pipelines: Vec::new(),

@@ -31,6 +31,12 @@ impl State {
         self.unfinished.iter().filter_map(|(_, id)| self.requests.get(id))
     }
 
+    /// All requests that an agent has.
+    pub(super) fn held_requests(&self) -> impl Iterator<Item = &Request> {
+        let agents = self.pools.values().flat_map(|pool| pool.agents.values());
+        agents.filter_map(|agent| self.requests.get(&agent.assigned?))
+    }
+
     /// A pool's requests that have not ended, in the order of their numbers.
     pub fn unfinished_in(&self, pool: i64) -> impl Iterator<Item = &Request> {
         self.unfinished.range((pool, i64::MIN)..=(pool, i64::MAX)).filter_map(|(_, id)| self.requests.get(id))

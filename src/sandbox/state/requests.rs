@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{JobResult, JobSpec, MessageContent, Phase, Refusal, Request, State, after, assignment::Turn};
+use super::{JobResult, JobSpec, MessageContent, Phase, Refusal, Request, State, after};
 use crate::core::Demand;
 
 impl State {
@@ -40,7 +40,7 @@ impl State {
             demands,
             bumped: 0,
         };
-        self.waiting.insert(Turn::of(&request));
+        self.waiting.insert(&request);
         self.unfinished.insert((pool, id));
         self.requests.insert(id, request);
         self.changed();
@@ -137,10 +137,10 @@ impl State {
         self.request(pool, id)?;
         self.last_bump += 1;
         if let Some(request) = self.requests.get_mut(&id) {
-            let waited = self.waiting.remove(&Turn::of(request));
+            let waited = self.waiting.remove(request);
             request.bumped = self.last_bump;
             if waited {
-                self.waiting.insert(Turn::of(request));
+                self.waiting.insert(request);
             }
         }
         self.changed();
@@ -151,7 +151,7 @@ impl State {
     /// Ends a request and frees its agent.
     pub(super) fn end(&mut self, id: i64, result: JobResult, problem: Option<String>, moment: Timestamp) {
         let Some(request) = self.requests.get_mut(&id) else { return };
-        self.waiting.remove(&Turn::of(request));
+        self.waiting.remove(request);
         self.unfinished.remove(&(request.pool, id));
         request.finished_at = Some(moment);
         request.result = Some(result);

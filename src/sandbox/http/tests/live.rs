@@ -1,6 +1,7 @@
 //! What takes time: long polls, lapses, the end.
 
 use super::*;
+use crate::sandbox::State;
 
 #[tokio::test]
 async fn a_long_poll_delivers_at_once_and_ends_with_202_when_there_is_nothing() {
@@ -36,7 +37,7 @@ async fn an_agent_whose_connection_breaks_goes_offline_when_its_time_is_over() {
     let poll = tokio::time::timeout(Duration::from_millis(900), call(&sandbox, Method::GET, &path, None));
     let watch = async {
         tokio::time::sleep(Duration::from_millis(800)).await;
-        sandbox.see(|state| state.online_agents())
+        sandbox.see(State::online_agents)
     };
     let (gone, online_meanwhile) = tokio::join!(poll, watch);
     assert!(gone.is_err());
@@ -77,7 +78,7 @@ async fn a_lease_lapses_in_time_although_nobody_looks() {
     let agent = sandbox.add_agent(id, AgentSpec::named("a")).unwrap();
     open_session(&sandbox, &pool, agent).await;
     let request = sandbox.queue(id, JobSpec::new("ci", "x")).unwrap();
-    let ended = |state: &crate::sandbox::State| state.find_request(request).unwrap().finished_at.is_some();
+    let ended = |state: &State| state.find_request(request).unwrap().finished_at.is_some();
     assert!(!sandbox.until(Duration::from_millis(50), ended).await);
     assert!(sandbox.until(Duration::from_secs(5), ended).await);
 }

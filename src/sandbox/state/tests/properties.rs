@@ -106,7 +106,7 @@ fn check(state: &State, pool: i64, limit: usize) {
             }
             Phase::Finished => assert!(request.result.is_some() && !held.contains_key(&request.id)),
         }
-        assert_eq!(state.waiting.contains(&Turn::of(request)), request.phase() == Phase::Queued);
+        assert_eq!(state.waiting.contains(request), request.phase() == Phase::Queued);
         assert_eq!(state.unfinished.contains(&(pool, request.id)), request.phase() != Phase::Finished);
     }
     assert!(private <= limit, "{private} private requests run, {limit} may");
