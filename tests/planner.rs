@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use jiff::Timestamp;
 use kubectl_ado::core::{
     Agent, AgentId, AgentRef, AgentTemplate, Demand, Installation, JobRequest, LimitScope, ParallelJobs, Plan, Policy,
-    PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Verdict, plan,
+    PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Verdict, plan,
 };
 use proptest::prelude::*;
 
@@ -22,6 +22,7 @@ fn template(name: &str, capabilities: Option<&[(&str, &str)]>) -> AgentTemplate 
     AgentTemplate {
         name: name.into(),
         name_prefix: "agent-job".into(),
+        revision: "r1".into(),
         capabilities: capabilities.map(|pairs| pairs.iter().copied().collect()),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -39,6 +40,7 @@ fn policy(pools: Vec<PoolPolicy>) -> Policy {
         organization: "https://dev.azure.com/contoso".into(),
         max_agents: None,
         start_timeout: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(600),
         pools,
     }
 }
@@ -77,6 +79,10 @@ fn run(name: &str, purpose: Purpose, phase: RunPhase) -> Run {
         attempt: 1,
         created_at: at(-10),
         phase,
+        revision: "r1".into(),
+        progress: Progress::Running,
+        trouble: None,
+        agent_ended_at: None,
     }
 }
 
@@ -91,12 +97,15 @@ fn agent(id: i64, name: &str) -> Agent {
         enabled: true,
         online: true,
         assigned: None,
+        created_at: Some(at(-60)),
+        status_changed_at: Some(at(-30)),
+        last_finished_at: None,
         capabilities: [("Agent.OS", "Linux"), ("docker", "/usr/bin/docker")].into_iter().collect(),
     }
 }
 
 fn snapshot(requests: Vec<JobRequest>, runs: Vec<Run>, agents: Vec<Agent>) -> Snapshot {
-    let pools = vec![PoolSnapshot { pool: "A".into(), runs, requests, agents }];
+    let pools = vec![PoolSnapshot { pool: "A".into(), runs, requests, agents: Some(agents) }];
     Snapshot { pools, ..Snapshot::default() }
 }
 
@@ -271,7 +280,7 @@ fn a_limit_over_all_is_shared_fairly_between_pools() {
     policy.max_agents = Some(4);
     let mut observed = snapshot((1..=20).map(|id| request(id, &[])).collect(), vec![], vec![]);
     let requests = (21..=22).map(|id| request(id, &[])).collect();
-    observed.pools.push(PoolSnapshot { pool: "B".into(), runs: vec![], requests, agents: vec![] });
+    observed.pools.push(PoolSnapshot { pool: "B".into(), runs: vec![], requests, agents: Some(vec![]) });
     let plan = decide(&policy, &observed);
     assert_eq!(plan.starts.iter().filter(|start| start.pool == "B").count(), 2);
 }
@@ -434,6 +443,10 @@ fn after(mut observed: Snapshot, plan: &Plan) -> Snapshot {
             attempt: start.attempt,
             created_at: at(0),
             phase: RunPhase::Live,
+            revision: start.revision.clone(),
+            progress: Progress::Pending,
+            trouble: None,
+            agent_ended_at: None,
         });
     }
     observed

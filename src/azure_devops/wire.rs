@@ -216,6 +216,9 @@ impl Wire for AgentJson {
             online: self.status.is_some_and(|status| status.eq_ignore_ascii_case("online")),
             assigned: self.assigned_request.map(|request| RequestId(request.request_id)),
             capabilities: capabilities.map(|(name, value)| (name, plain(value))).collect::<Capabilities>(),
+            created_at: None,
+            status_changed_at: None,
+            last_finished_at: None,
         })
     }
 }

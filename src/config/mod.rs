@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{Installation, Policy, PoolPolicy, Retention};
+use crate::core::{Installation, Policy, PoolPolicy, Retention, short_hash};
 
 mod assemble;
 mod container_instances;
@@ -165,6 +165,20 @@ pub struct AgentSpec {
     pub job_template: Option<JobTemplate>,
 }
 
+impl AgentSpec {
+    /// A fingerprint of all that the template's agents are made from, this program's version included.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        let Self { image, os, job_template } = self;
+        let job = job_template.as_ref().map(|template| template.job.to_string()).unwrap_or_default();
+        let os = match os {
+            Os::Linux => "linux",
+            Os::Windows => "windows",
+        };
+        short_hash(&["revision", env!("CARGO_PKG_VERSION"), image.as_deref().unwrap_or_default(), os, &job], 10)
+    }
+}
+
 /// An operating system that agents run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Os {
@@ -226,6 +240,7 @@ impl Config {
             organization: self.organization.url.clone(),
             max_agents: self.max_agents,
             start_timeout: self.start_timeout,
+            idle_timeout: self.idle_timeout,
             pools: self.pools.clone(),
         }
     }

@@ -65,6 +65,7 @@ impl<'a> Policies<'a> {
             templates.push(AgentTemplate {
                 name: template.name.clone(),
                 name_prefix: own_prefix.or(prefix).unwrap_or(DEFAULT_PREFIX).to_owned(),
+                revision: spec.revision(),
                 capabilities: template.capabilities.clone(),
                 ignore_demands: template.ignore_demands.clone(),
                 scale: Scale {

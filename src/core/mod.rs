@@ -17,8 +17,8 @@ mod verdict;
 
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use model::{
-    Agent, AgentId, AgentRef, JobRequest, ParallelJobs, PoolSnapshot, Purpose, RequestId, Run, RunPhase, Snapshot,
-    Stage,
+    Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
+    RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
 pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};

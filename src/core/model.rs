@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Capabilities, Demand};
 
+/// The capability that says which installation registered an agent.
+pub const INSTALLATION_CAPABILITY: &str = "KUBECTL_ADO_INSTALLATION";
+
 /// Azure DevOps' number for a job request; unique within an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -93,6 +96,20 @@ pub struct Agent {
     pub assigned: Option<RequestId>,
     /// What it offers.
     pub capabilities: Capabilities,
+    /// When it was registered.
+    pub created_at: Option<Timestamp>,
+    /// When it last came online or went offline.
+    pub status_changed_at: Option<Timestamp>,
+    /// When it ended its last job request. An agent of ours takes one in its life.
+    pub last_finished_at: Option<Timestamp>,
+}
+
+impl Agent {
+    /// The installation that it was registered by, if it was one of this project's.
+    #[must_use]
+    pub fn installation(&self) -> Option<&str> {
+        self.capabilities.get(INSTALLATION_CAPABILITY)
+    }
 }
 
 /// What one of our agents was started for.
@@ -121,6 +138,49 @@ pub struct Run {
     pub created_at: Timestamp,
     /// How far it has come.
     pub phase: RunPhase,
+    /// What it was made from: equal to [`super::AgentTemplate::revision`] unless that has changed since.
+    pub revision: String,
+    /// How far its agent has come on the host.
+    pub progress: Progress,
+    /// What keeps it from starting.
+    pub trouble: Option<Trouble>,
+    /// When its agent ended, where something else of it (a sidecar) goes on.
+    pub agent_ended_at: Option<Timestamp>,
+}
+
+/// How far a live run's agent has come on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// No place was found for it yet: ending it loses nothing.
+    Pending,
+    /// It has a place, and its image is pulled or its volumes are mounted.
+    Placed,
+    /// Its agent's own container or process runs: the image is good.
+    Running,
+}
+
+/// What keeps a run from starting. It may pass by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What sort.
+    pub kind: TroubleKind,
+    /// The host's own words.
+    pub message: String,
+}
+
+/// The sorts of trouble that somebody tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TroubleKind {
+    /// The image cannot be pulled.
+    Image,
+    /// No node takes it.
+    Unschedulable,
+    /// A quota is used up.
+    Quota,
+    /// An admission rule refuses it: Pod Security, a limit range, a webhook.
+    Refused,
+    /// A volume, Secret or ConfigMap is missing or cannot be mounted.
+    Volume,
 }
 
 /// How far a run has come, as its host sees it.
@@ -161,8 +221,8 @@ pub struct PoolSnapshot {
     pub runs: Vec<Run>,
     /// Its unfinished job requests.
     pub requests: Vec<JobRequest>,
-    /// Its registered agents, observed *after* the requests.
-    pub agents: Vec<Agent>,
+    /// Its registered agents, observed *after* the requests. `None` if nothing depended on them.
+    pub agents: Option<Vec<Agent>>,
 }
 
 /// Everything a plan is made from.

@@ -41,6 +41,8 @@ pub struct StartRun {
     pub purpose: Purpose,
     /// Counts the tries for this purpose, from 1.
     pub attempt: u32,
+    /// The template's revision.
+    pub revision: String,
 }
 
 /// How one pool stands.
@@ -274,6 +276,7 @@ impl<'a> Planner<'a> {
             template: kind.name.clone(),
             purpose,
             attempt,
+            revision: kind.revision.clone(),
         });
         pool.live += 1;
         pool.survey.templates[template].live += 1;

@@ -17,6 +17,8 @@ pub struct Policy {
     pub max_agents: Option<u32>,
     /// How long a run may take until its agent is online before it no longer counts as one that will serve.
     pub start_timeout: Duration,
+    /// How long an agent that nobody needs may idle.
+    pub idle_timeout: Duration,
     /// The pools we serve.
     pub pools: Vec<PoolPolicy>,
 }
@@ -39,6 +41,8 @@ pub struct AgentTemplate {
     pub name: String,
     /// The prefix of its runs' names.
     pub name_prefix: String,
+    /// A fingerprint of all that its agents are made from.
+    pub revision: String,
     /// What its agents are declared to offer; `None` accepts every job request.
     pub capabilities: Option<Capabilities>,
     /// Names of demands that do not count.

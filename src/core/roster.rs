@@ -18,7 +18,7 @@ pub(super) struct Roster<'a> {
 
 impl<'a> Roster<'a> {
     pub(super) fn of(observed: &'a PoolSnapshot) -> Self {
-        let agents = &observed.agents;
+        let agents = observed.agents.as_deref().unwrap_or_default();
         let used = observed.requests.iter().filter_map(|request| match &request.stage {
             Stage::Running(agent) => agent.as_ref().map(|agent| agent.id),
             _ => None,

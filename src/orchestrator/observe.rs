@@ -48,6 +48,6 @@ async fn observe<A: AzureDevOps>(
     let runs: Vec<Run> = runs.iter().filter(|run| run.pool == pool).cloned().collect();
     // A quiet pool costs one call.
     let quiet = requests.is_empty() && !runs.iter().any(Run::is_live);
-    let agents = if quiet { Vec::new() } else { azure_devops.agents(number).await? };
+    let agents = if quiet { None } else { Some(azure_devops.agents(number).await?) };
     Ok(PoolSnapshot { pool: pool.to_owned(), runs, requests, agents })
 }

@@ -151,6 +151,7 @@ fn label(labels: &mut Node<'_>, run: &StartRun, settings: &JobSettings<'_>) {
         Purpose::Slot(slot) => labels.set(keys::SLOT, slot.to_string()),
     }
     labels.set(keys::ATTEMPT, run.attempt.to_string());
+    labels.set(keys::REVISION, run.revision.clone());
 }
 
 fn annotate(annotations: &mut Node<'_>, run: &StartRun, settings: &JobSettings<'_>) {

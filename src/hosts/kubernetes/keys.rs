@@ -19,6 +19,8 @@ pub(super) const REQUEST: &str = "kubectl-ado/request";
 pub(super) const SLOT: &str = "kubectl-ado/slot";
 /// Label: counts the tries, from 1.
 pub(super) const ATTEMPT: &str = "kubectl-ado/attempt";
+/// Label: the fingerprint of what the run was made from.
+pub(super) const REVISION: &str = "kubectl-ado/revision";
 /// Annotation: the organization's URL.
 pub(super) const ORGANIZATION: &str = "kubectl-ado/organization";
 /// Annotation: the Secret that the agent's token is mounted from.

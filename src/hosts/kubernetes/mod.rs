@@ -149,7 +149,14 @@ impl KubernetesHost {
         let mut warnings = BTreeSet::new();
         for (pool, template) in self.agents.keys() {
             let (pool, template) = (pool.clone(), template.clone());
-            let run = StartRun { name: "try".to_owned(), pool, template, purpose: Purpose::Slot(0), attempt: 1 };
+            let run = StartRun {
+                name: "try".to_owned(),
+                pool,
+                template,
+                purpose: Purpose::Slot(0),
+                attempt: 1,
+                revision: String::new(),
+            };
             warnings.extend(self.make(&run, &token)?.warnings);
         }
         Ok(warnings.into_iter().collect())

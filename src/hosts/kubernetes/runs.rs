@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::keys;
 use crate::{
     cluster::{ClusterError, call},
-    core::{Installation, Purpose, RequestId, Run, RunPhase},
+    core::{Installation, Progress, Purpose, RequestId, Run, RunPhase},
 };
 
 /// The text of a page is held as a whole while it is read: a hundred Jobs are about half a megabyte.
@@ -78,6 +78,8 @@ struct Labels {
     slot: Option<String>,
     #[serde(rename = "kubectl-ado/attempt")]
     attempt: Option<String>,
+    #[serde(rename = "kubectl-ado/revision")]
+    revision: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -210,6 +212,10 @@ impl SlimJob {
             attempt: labels.attempt?.parse().ok()?,
             created_at: creation_timestamp,
             phase,
+            revision: labels.revision.unwrap_or_default(),
+            progress: Progress::Pending,
+            trouble: None,
+            agent_ended_at: None,
         })
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Record {
     pub(super) template: String,
     purpose: RecordedPurpose,
     pub(super) attempt: u32,
+    #[serde(default)]
+    pub(super) revision: String,
     pub(super) created_at: Timestamp,
 }
 
@@ -77,6 +79,7 @@ impl Record {
                 Purpose::Slot(slot) => RecordedPurpose::Slot(slot),
             },
             attempt: run.attempt,
+            revision: run.revision.clone(),
             created_at: Timestamp::now(),
         }
     }

@@ -9,7 +9,7 @@ use super::{
     process::Stamp,
 };
 use crate::{
-    core::{Run, RunPhase},
+    core::{Progress, Run, RunPhase},
     hosts::HostError,
 };
 
@@ -34,6 +34,10 @@ pub(super) fn observe(
             attempt: record.attempt,
             created_at: record.created_at,
             phase,
+            revision: record.revision,
+            progress: Progress::Running,
+            trouble: None,
+            agent_ended_at: None,
         });
     }
     Ok(runs)

@@ -93,6 +93,7 @@ impl Setup {
             template: "default".into(),
             purpose: self.purpose,
             attempt: 2,
+            revision: "r1".to_owned(),
         };
         make_job(
             &run,

@@ -81,6 +81,7 @@ fn request(name: &str) -> StartRun {
         template: "default".to_owned(),
         purpose: Purpose::Request(RequestId(7)),
         attempt: 1,
+        revision: "r1".to_owned(),
     }
 }
 
