@@ -90,15 +90,15 @@ fn version(text: &str) -> Vec<u64> {
     parts
 }
 
-/// What an agent offers: names (regardless of case) and values.
+/// What an agent offers: names (regardless of case, but kept as they were written) and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Capabilities(BTreeMap<String, String>);
+pub struct Capabilities(BTreeMap<String, (String, String)>);
 
 impl Capabilities {
     /// Whether a registered agent with exactly these capabilities satisfies the demand.
     #[must_use]
     pub fn satisfy(&self, demand: &Demand) -> bool {
-        self.0.get(&demand.name.to_lowercase()).is_some_and(|value| demand.accepts(value))
+        self.get(&demand.name).is_some_and(|value| demand.accepts(value))
     }
 
     /// Whether an agent that is still to be started from a template with these declared capabilities will satisfy
@@ -106,28 +106,46 @@ impl Capabilities {
     /// declared.
     #[must_use]
     pub fn will_satisfy(&self, demand: &Demand) -> bool {
-        let name = demand.name.to_lowercase();
-        match self.0.get(&name) {
+        match self.get(&demand.name) {
             Some(value) => demand.accepts(value),
-            None => name.starts_with(AGENT_PREFIX) && name != AGENT_NAME,
+            None => {
+                let name = demand.name.to_lowercase();
+                name.starts_with(AGENT_PREFIX) && name != AGENT_NAME
+            }
         }
     }
 
     /// The value of a capability, by its name in any case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&name.to_lowercase()).map(String::as_str)
+        self.0.get(&name.to_lowercase()).map(|(_, value)| value.as_str())
     }
 
     /// Adds a capability unless there is one of that name.
     pub fn add_default(&mut self, name: &str, value: &str) {
-        self.0.entry(name.to_lowercase()).or_insert_with(|| value.to_owned());
+        self.0.entry(name.to_lowercase()).or_insert_with(|| (name.to_owned(), value.to_owned()));
+    }
+
+    /// Adds a capability in the place of one of that name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_lowercase(), (name.to_owned(), value.to_owned()));
+    }
+
+    /// Takes a capability away.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(&name.to_lowercase());
+    }
+
+    /// All names and values, in the order of the lower-case names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.values().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Capabilities {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.as_ref().to_lowercase(), value.into())).collect())
+        let entry = |(name, value): (N, V)| (name.as_ref().to_lowercase(), (name.as_ref().to_owned(), value.into()));
+        Self(pairs.into_iter().map(entry).collect())
     }
 }
 

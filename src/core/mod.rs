@@ -4,6 +4,7 @@
 //! world into a [`Snapshot`], [`plan`] turns it into a [`Plan`] at a moment that is passed in, and the edges act on
 //! it. Every reason for an action, and for an action not taken, is part of the plan.
 
+mod action;
 mod demand;
 mod matching;
 mod model;
@@ -15,6 +16,7 @@ mod schedule;
 mod survey;
 mod verdict;
 
+pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
