@@ -7,8 +7,9 @@ use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;
 use kubectl_ado::core::{
-    Agent, AgentId, AgentRef, AgentTemplate, Demand, Installation, JobRequest, LimitScope, ParallelJobs, Plan, Policy,
-    PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Verdict, plan,
+    Agent, AgentChange, AgentId, AgentRef, AgentTemplate, Demand, Installation, JobRequest, LimitScope, ParallelJobs,
+    Plan, Policy, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage,
+    Verdict, plan,
 };
 use proptest::prelude::*;
 
@@ -104,7 +105,9 @@ fn agent(id: i64, name: &str) -> Agent {
     }
 }
 
-fn snapshot(requests: Vec<JobRequest>, runs: Vec<Run>, agents: Vec<Agent>) -> Snapshot {
+/// A pool that has been used before: somebody's agent is registered and offline.
+fn snapshot(requests: Vec<JobRequest>, runs: Vec<Run>, mut agents: Vec<Agent>) -> Snapshot {
+    agents.push(Agent { online: false, ..agent(1000, "old-box") });
     let pools = vec![PoolSnapshot { pool: "A".into(), runs, requests, agents: Some(agents) }];
     Snapshot { pools, ..Snapshot::default() }
 }
@@ -432,22 +435,31 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// The world right after the plan's starts took effect, before any agent came online.
+/// The world right after the plan's actions took effect, before anything else happened.
 fn after(mut observed: Snapshot, plan: &Plan) -> Snapshot {
-    for start in &plan.starts {
-        observed.pools[0].runs.push(Run {
-            name: start.name.clone(),
-            pool: start.pool.clone(),
-            template: start.template.clone(),
-            purpose: start.purpose,
-            attempt: start.attempt,
-            created_at: at(0),
-            phase: RunPhase::Live,
-            revision: start.revision.clone(),
-            progress: Progress::Pending,
-            trouble: None,
-            agent_ended_at: None,
-        });
+    let pool = &mut observed.pools[0];
+    pool.runs.retain(|run| !plan.stops.iter().any(|stop| stop.name == run.name));
+    pool.runs.extend(plan.starts.iter().map(|start| start.expected(at(0))));
+    let agents = pool.agents.get_or_insert_default();
+    for action in &plan.agents {
+        match &action.change {
+            AgentChange::Disable(agent, _) => {
+                agents.iter_mut().filter(|other| other.id == agent.id).for_each(|agent| agent.enabled = false);
+            }
+            AgentChange::Deregister(agent, _) => agents.retain(|other| other.id != agent.id),
+            AgentChange::Register(placeholder) => agents.push(Agent {
+                enabled: false,
+                online: false,
+                capabilities: placeholder.capabilities.clone(),
+                ..agent(2000 + agents.len() as i64, &placeholder.name)
+            }),
+            AgentChange::Update(id, placeholder) => {
+                for agent in agents.iter_mut().filter(|agent| agent.id == *id) {
+                    agent.capabilities = placeholder.capabilities.clone();
+                    agent.enabled = false;
+                }
+            }
+        }
     }
     observed
 }
@@ -488,8 +500,39 @@ proptest! {
             prop_assert_eq!(started, usize::from(matches!(verdict, Verdict::Starting { .. })));
         }
 
-        // Once its actions took effect there is nothing left to do.
-        let again = plan(&policy, &after(observed.clone(), &decided), at(0));
+        // No busy agent is ever ended, nor is its registration removed.
+        let busy: HashSet<String> = observed.pools[0].agents.iter().flatten()
+            .filter(|agent| agent.assigned.is_some() || observed.pools[0].requests.iter().any(|request| {
+                matches!(&request.stage, Stage::Running(Some(by)) if by.id == agent.id)
+            }))
+            .map(|agent| agent.name.clone()).collect();
+        for stop in &decided.stops {
+            prop_assert!(!busy.contains(&stop.name), "{stop:?}");
+        }
+        for action in &decided.agents {
+            if let AgentChange::Deregister(agent, _) = &action.change {
+                prop_assert!(!busy.contains(&agent.name), "{action:?}");
+                // And never somebody else's.
+                prop_assert!(!agent.name.starts_with("theirs"), "{action:?}");
+            }
+        }
+
+        // Once its starts took effect there is nothing left to start.
+        let again = plan(&policy, &after(observed.clone(), &Plan { starts: decided.starts.clone(), ..Plan::default() }), at(0));
         prop_assert!(again.starts.is_empty(), "{:?} then {:?}", decided.starts, again.starts);
+
+        // And once all of its actions did, the world soon comes to rest: what is disabled is ended, what ended is
+        // replaced where it is wanted, and that is all.
+        let mut world = after(observed, &decided);
+        let mut rounds = 0;
+        loop {
+            let next = plan(&policy, &world, at(0));
+            if next.is_idle() {
+                break;
+            }
+            rounds += 1;
+            prop_assert!(rounds < 5, "it does not come to rest: {next:?}");
+            world = after(world, &next);
+        }
     }
 }

@@ -6,14 +6,17 @@
 
 mod action;
 mod demand;
+mod health;
 mod matching;
 mod model;
 mod name;
+mod placeholder;
 mod plan;
 mod policy;
 mod roster;
 mod schedule;
 mod survey;
+mod upkeep;
 mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
@@ -23,7 +26,7 @@ pub use model::{
     RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
 pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
-pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
+pub use plan::{Counts, LONGEST_BACK_OFF, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use schedule::{Schedule, Weekday};
 pub use verdict::{LimitScope, Verdict};
