@@ -121,8 +121,8 @@ pub struct Counts {
     pub busy: u32,
     /// Runs of ours whose agent is online and free.
     pub idle: u32,
-    /// Agents in the pool that are not online, ours or not.
-    pub offline: u32,
+    /// Agents in the pool that are not online, ours or not. `None` if nobody looked.
+    pub offline: Option<u32>,
 }
 
 /// Decides. The same arguments always give the same plan, and a plan whose starts took effect is followed by one

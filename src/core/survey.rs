@@ -68,7 +68,7 @@ impl<'a> Survey<'a> {
     pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot) -> Self {
         let roster = Roster::of(observed);
         let mut survey = Self {
-            counts: Counts { offline: count(roster.offline()), ..Counts::default() },
+            counts: Counts { offline: observed.agents.is_some().then(|| count(roster.offline())), ..Counts::default() },
             order: Vec::new(),
             open: Vec::new(),
             verdicts: HashMap::new(),
