@@ -6,6 +6,7 @@
 
 mod action;
 mod demand;
+mod expectations;
 mod matching;
 mod model;
 mod name;
@@ -18,12 +19,13 @@ mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use demand::{Capabilities, Demand, DemandTest};
+pub use expectations::Expectations;
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
     RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
 pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
-pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
+pub use plan::{Counts, LONGEST_BACK_OFF, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use schedule::{Schedule, Weekday};
 pub use verdict::{LimitScope, Verdict};

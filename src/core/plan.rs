@@ -16,8 +16,8 @@ use super::{
 /// The wait after a first failure; it doubles with each further one.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(10);
 
-/// The longest wait between two attempts.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// The longest wait between two attempts. For so long a failed run has to be remembered.
+pub const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 /// What to do, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
