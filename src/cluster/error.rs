@@ -38,6 +38,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Somebody else changed it at the same time, or a precondition does not hold (409).
     Conflict,
+    /// The version or the page that was asked for is too old (410).
+    Expired,
     /// The object is not valid (400, 422).
     Invalid,
     /// The API server is overloaded or ill (429, 5xx).
@@ -56,7 +58,7 @@ impl ErrorKind {
     /// Whether the same call may well succeed a little later.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Conflict)
+        matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Conflict | Self::Expired)
     }
 }
 
@@ -100,6 +102,7 @@ fn from_status(status: &Status) -> (ErrorKind, String, Option<String>) {
     }
     let kind = match (status.code, status.reason.as_str()) {
         (_, "AlreadyExists") => ErrorKind::AlreadyExists,
+        (410, _) => ErrorKind::Expired,
         (409, _) => ErrorKind::Conflict,
         (404, _) => ErrorKind::NotFound,
         (400 | 422, _) => ErrorKind::Invalid,
@@ -223,6 +226,7 @@ mod tests {
             (422, "Invalid", "Job.batch \"x\" is invalid", ErrorKind::Invalid),
             (429, "TooManyRequests", "too many requests", ErrorKind::Busy),
             (503, "", "upstream connect error", ErrorKind::Busy),
+            (410, "Expired", "too old resource version", ErrorKind::Expired),
             (418, "", "teapot", ErrorKind::Unexpected),
         ] {
             assert_eq!(from_api(code, reason, message).kind, kind, "{code} {message}");

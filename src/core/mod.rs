@@ -6,6 +6,7 @@
 
 mod action;
 mod demand;
+mod expectations;
 mod health;
 mod matching;
 mod model;
@@ -21,6 +22,7 @@ mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use demand::{Capabilities, Demand, DemandTest};
+pub use expectations::Expectations;
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
     RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
