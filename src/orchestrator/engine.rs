@@ -15,7 +15,7 @@ use super::{
     act::{Acted, Holds, change_agents, start_runs, stop_runs},
     journal::Journal,
     observe::{Polled, poll},
-    pace::{BackOff, Pace},
+    pace::{BUSY, BackOff, Pace},
 };
 use crate::{
     azure_devops::{AzureDevOps, PoolId},
@@ -325,10 +325,19 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     }
 
     /// Waits for a moment, for a pool that was late, or for the host to change.
-    async fn until(&mut self, moment: Instant) {
+    async fn until(&mut self, mut moment: Instant) {
+        let host = self.host;
+        let mut wakeful = self.settings.polling == Polling::Adaptive;
         while Instant::now() < moment {
             self.metrics.passed((self.settings.now)());
             tokio::select! {
+                // What changed on the host may call for something; but a delay that somebody set is kept.
+                () = host.changed(), if wakeful => {
+                    wakeful = false;
+                    let soon = Instant::now() + BUSY;
+                    self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(soon));
+                    moment = moment.min(soon);
+                }
                 () = sleep_until(moment.min(Instant::now() + SIGN_OF_LIFE)) => {}
                 Some(polled) = self.in_flight.next() => {
                     self.late.push(polled);
