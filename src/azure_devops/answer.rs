@@ -68,19 +68,23 @@ struct Problem {
     type_key: Option<String>,
 }
 
-impl Answer<'_> {
-    /// Reads the JSON of a good answer.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        self.check()?;
-        serde_json::from_slice(self.body).map_err(|error| {
-            let problem = Error::Unreadable(self.safe(&error.to_string()));
-            // Only the beginning came, which is what a proxy in trouble sends.
-            if error.is_eof() { Failure::Transient(problem) } else { Failure::Final(problem) }
-        })
-    }
+/// Reads the JSON of a good answer.
+pub(super) fn read_json<T: DeserializeOwned>(answer: &Answer<'_>) -> Result<T, Failure> {
+    answer.check()?;
+    serde_json::from_slice(answer.body).map_err(|error| {
+        let problem = Error::Unreadable(answer.safe(&error.to_string()));
+        // Only the beginning came, which is what a proxy in trouble sends.
+        if error.is_eof() { Failure::Transient(problem) } else { Failure::Final(problem) }
+    })
+}
 
-    /// Whether it is a good one. What it holds is not looked at.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+/// Whether it is a good answer. What it holds is not looked at.
+pub(super) fn read_nothing(answer: &Answer<'_>) -> Result<(), Failure> {
+    answer.check()
+}
+
+impl Answer<'_> {
+    fn check(&self) -> Result<(), Failure> {
         let status = self.status.as_u16();
         let sign_in = |how: String| Err(Failure::Final(Error::Unauthorized(self.safe(&how))));
         if status == 203 {

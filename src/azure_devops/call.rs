@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Error,
     allowance::Allowance,
-    answer::{Answer, Failure},
+    answer::{Answer, Failure, read_json, read_nothing},
     credential::Credential,
     request::Request,
     throttle::Throttle,
@@ -115,7 +115,7 @@ impl Caller {
     pub(super) async fn change(&self, request: &Request) -> Result<(), Failure> {
         let question = Question { request, url: request.url(&self.base, None), deadline: self.deadline() };
         let once = async |accept: &str| {
-            let change = self.attempt(&question, accept, |answer| answer.check());
+            let change = self.attempt(&question, accept, read_nothing);
             timeout_at(question.deadline, change).await.unwrap_or_else(|_| Err(self.late(&question.url)))
         };
         self.in_a_version(request.endpoint, once).await.map(|page| page.content)
@@ -151,7 +151,7 @@ impl Caller {
             .with_min_delay(self.timing.first_retry)
             .with_max_times(self.timing.retries)
             .with_jitter();
-        let tries = (|| self.attempt(question, accept, |answer| answer.read()))
+        let tries = (|| self.attempt(question, accept, read_json))
             .retry(backoff)
             .when(Failure::is_transient)
             .notify(|failure, pause| tracing::debug!(?failure, ?pause, "Azure DevOps is asked again"));
@@ -168,8 +168,10 @@ impl Caller {
         let credential = Credential::current(&self.token).map_err(Failure::Final)?;
         let authorization = credential.header().map_err(Failure::Final)?;
         let call = self.http.request(request.method.clone(), url.clone());
-        let call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
-        let call = request.body.iter().fold(call, |call, body| call.json(body));
+        let mut call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
+        if let Some(body) = &request.body {
+            call = call.json(body);
+        }
         let mut response = call.send().await.map_err(|error| self.unreached(url, &error))?;
 
         let status = response.status();
