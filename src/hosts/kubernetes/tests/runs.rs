@@ -115,6 +115,7 @@ async fn a_refused_pod_is_recognized_within_seconds_and_forgotten_when_it_is_the
     fake.add("events", event("Error creating: admission webhook said no", "2026-11-24T08:00:01Z"));
     fake.add("events", event(message, "2026-11-24T08:00:02Z"));
     let began = tokio::time::Instant::now();
+    sleep(SOON).await;
     while host.runs().await.unwrap()[0].trouble.is_none() {
         host.changed().await;
     }
