@@ -9,4 +9,5 @@ mod installations;
 mod once;
 mod refusals;
 mod restart;
+mod watching;
 mod world;
