@@ -10,4 +10,5 @@ mod once;
 mod refusals;
 mod restart;
 mod watching;
+mod way;
 mod world;

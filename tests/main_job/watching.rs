@@ -1,7 +1,7 @@
 //! What is watched, against the real API server and under the Role of `manifests/`: watches that are cut, refused and
 //! late, what keeps an agent from starting, and stopping one.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use control_plane::pods;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
@@ -16,13 +16,12 @@ use kubectl_ado::{
     },
 };
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use crate::world::{PATIENCE, World};
+use crate::{
+    way::{Way, way},
+    world::{PATIENCE, World},
+};
 
 /// The host itself, with the rights of the orchestrator's account.
 async fn host(world: &World) -> KubernetesHost {
@@ -199,55 +198,6 @@ async fn without_the_right_to_watch_nothing_is_made_and_the_role_is_named() {
     world.jobs_stay(2).await;
 }
 
-/// What a way to the API server does with what comes along.
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
-    Open,
-    /// Nothing passes and nobody is told.
-    Silent,
-    /// Connections are closed.
-    Cut,
-}
-
-/// A way to the API server that can be cut, and the kubeconfig for it.
-async fn way(world: &World) -> (watch::Sender<Way>, PathBuf) {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let here = listener.local_addr().unwrap();
-    let server: SocketAddr = world.plane.url().trim_start_matches("https://").parse().unwrap();
-    let kubeconfig =
-        std::fs::read_to_string(&world.kubeconfig).unwrap().replace(world.plane.url(), &format!("https://{here}"));
-    let path = world.folder.path().join("way.kubeconfig");
-    std::fs::write(&path, kubeconfig).unwrap();
-    let (sender, state) = watch::channel(Way::Open);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let state = state.clone();
-            tokio::spawn(async move {
-                let server = TcpStream::connect(server).await.unwrap();
-                pass(client, server, state).await;
-            });
-        }
-    });
-    (sender, path)
-}
-
-async fn pass(client: TcpStream, server: TcpStream, mut state: watch::Receiver<Way>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let there = tokio::io::copy(&mut from_client, &mut to_server);
-    let back = tokio::io::copy(&mut from_server, &mut to_client);
-    let both = async { tokio::join!(there, back) };
-    tokio::pin!(both);
-    loop {
-        let now = *state.borrow_and_update();
-        tokio::select! {
-            _ = &mut both, if now == Way::Open => return,
-            changed = state.changed() => if changed.is_err() { return },
-            () = std::future::ready(()), if now == Way::Cut => return,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_that_are_cut_again_and_again_make_nothing_twice() {
     let world = World::new("cut").await;
@@ -282,4 +232,27 @@ async fn an_api_server_that_falls_silent_is_told_and_nothing_is_decided_until_it
     way.send_replace(Way::Open);
     let after = world.jobs_stay(4).await;
     assert!(before.iter().all(|job| after.iter().any(|other| other.metadata.uid == job.metadata.uid)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it takes a minute; the benchmarks show the same"]
+async fn a_thousand_agents_fit_into_forty_mebibytes() {
+    let world = World::new("thousand").await;
+    let pool = world.pool("Default");
+    let serve = world.serve("Default").set("POLLING_DELAY", "1000").start();
+    world.queue(pool, 1000);
+    let before = serve.memory();
+    world.until_at_least(1000).await;
+    let mut most = 0;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        most = most.max(serve.memory());
+    }
+    // The next one begins with a list of all of them.
+    serve.kill();
+    let serve = world.serve("Default").set("POLLING_DELAY", "1000").start();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let listed = serve.memory();
+    println!("MiB: {before} before, {most} with 1,000 agents, {listed} after a restart");
+    assert!(most < 40 && listed < 40, "{most} and {listed} MiB");
 }
