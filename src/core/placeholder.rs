@@ -15,6 +15,9 @@ const MARK: &str = "KUBECTL_ADO_PLACEHOLDER";
 /// The revision of the template that the capabilities were learned from.
 const LEARNED: &str = "KUBECTL_ADO_LEARNED";
 
+/// A digest of all that we say of a placeholder.
+const DIGEST: &str = "KUBECTL_ADO_DIGEST";
+
 /// The version that a placeholder claims: a demand for a later agent must not fail a job, since Azure DevOps updates an
 /// outdated agent before it gives it one.
 const VERSION: &str = "99.999.9";
@@ -78,7 +81,7 @@ pub(super) fn tend(
             None => AgentChange::Register(placeholder),
             // A real agent under that name is not ours to change.
             Some(agent) if !is_placeholder(agent) => continue,
-            Some(agent) if agent.capabilities == placeholder.capabilities && !agent.enabled => continue,
+            Some(agent) if !agent.enabled && says_the_same(&agent.capabilities, &placeholder.capabilities) => continue,
             Some(agent) => AgentChange::Update(agent.id, placeholder),
         };
         actions.push(AgentAction { pool: policy.name.clone(), change });
@@ -95,6 +98,12 @@ pub(super) fn tend(
         ),
     }));
     actions
+}
+
+/// Whether a placeholder is as it should be. An administrator may have given it capabilities of his own, or other values
+/// for ours; those are his, and setting ours again and again would not change them.
+fn says_the_same(there: &Capabilities, wanted: &Capabilities) -> bool {
+    there.get(DIGEST) == wanted.get(DIGEST) && wanted.iter().all(|(name, _)| there.get(name).is_some())
 }
 
 /// Whether an agent has to be started once to learn what the template's image offers: nothing is declared, nothing was
@@ -119,8 +128,8 @@ fn capabilities(
     // What was learned of an earlier revision is better than nothing, and stays until there is better.
     if let Some(known) = &known {
         capabilities = known.capabilities.clone();
-        for personal in PERSONAL {
-            capabilities.remove(personal);
+        for name in PERSONAL.into_iter().chain([DIGEST, MARK]) {
+            capabilities.remove(name);
         }
         let remembered = there.and_then(|agent| agent.capabilities.get(LEARNED)).unwrap_or_default();
         let revision = if known.is_current { template.revision.as_str() } else { remembered };
@@ -134,5 +143,8 @@ fn capabilities(
     capabilities.add_default("Agent.OS", "Linux");
     capabilities.set(MARK, &template.name);
     capabilities.set(INSTALLATION_CAPABILITY, installation.id());
+    let all: Vec<&str> = capabilities.iter().flat_map(|(name, value)| [name, value]).collect();
+    let digest = short_hash(&all, 16);
+    capabilities.set(DIGEST, &digest);
     capabilities
 }

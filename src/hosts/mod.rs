@@ -19,7 +19,7 @@ pub trait AgentHost {
     /// Waits until [`AgentHost::runs`] may answer something else than it last did. May be dropped at any time. A host
     /// that does not know waits for ever.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Starts an agent. Repeating it is harmless: the name decides, and what is there already is success.

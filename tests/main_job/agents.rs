@@ -61,7 +61,7 @@ async fn finished_jobs_vanish_by_their_ttl() {
     let world = World::new("ttl").await;
     let pool = world.pool("Default");
     let requests = world.queue(pool, 2);
-    let template = "apiVersion: batch/v1\nkind: Job\nspec: {ttlSecondsAfterFinished: 1, template: {spec: {containers: [{name: agent}]}}}\n";
+    let template = "apiVersion: batch/v1\nkind: Job\nspec: {ttlSecondsAfterFinished: 30, template: {spec: {containers: [{name: agent}]}}}\n";
     std::fs::write(world.folder.path().join("job.yaml"), template).unwrap();
 
     let _serve = world.serve("Default").set("JOB_DEFINITION_FILE", "job.yaml").start();

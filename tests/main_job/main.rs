@@ -12,4 +12,6 @@ mod refusals;
 mod restart;
 mod templates;
 mod token;
+mod watching;
+mod way;
 mod world;

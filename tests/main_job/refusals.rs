@@ -8,7 +8,7 @@ use crate::world::World;
 async fn without_the_right_to_create_jobs_it_says_which_right_and_goes_on() {
     let world = World::new("forbidden").await;
     let pool = world.pool("Default");
-    let take = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "patch"]}]"#;
+    let take = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch", "patch", "delete"]}]"#;
     let patch = |patch: &str| {
         let namespace = world.namespace.name();
         world.plane.kubectl(&["patch", "role", "kubectl-ado", "-n", namespace, "--type=json", "-p", patch]).unwrap()
@@ -20,7 +20,7 @@ async fn without_the_right_to_create_jobs_it_says_which_right_and_goes_on() {
     serve.says("\"reason\":\"forbidden\"").await;
     serve.says("manifests/role.yaml").await;
     assert_eq!(world.jobs().await.len(), 0);
-    patch(&take.replace(r#""patch"]"#, r#""create", "patch"]"#));
+    patch(&take.replace(r#""patch","#, r#""create", "patch","#));
     world.jobs_stay(3).await;
 }
 

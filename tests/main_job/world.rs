@@ -302,6 +302,13 @@ impl Running {
         address.unwrap()
     }
 
+    /// The memory that it holds now, in MiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// Waits for a text in the log.
     pub(crate) async fn says(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;

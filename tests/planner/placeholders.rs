@@ -90,7 +90,9 @@ fn a_placeholder_that_somebody_deleted_changed_or_enabled_is_mended() {
     };
     assert_eq!(spoilt(|_| {}), 0);
     assert_eq!(spoilt(|agent| agent.enabled = true), 1);
-    assert_eq!(spoilt(|agent| agent.capabilities.set("extra", "1")), 1);
+    assert_eq!(spoilt(|agent| agent.capabilities.remove("Agent.OS")), 1);
+    assert_eq!(spoilt(|agent| agent.capabilities.set("Agent.OS", "an administrator's own")), 0);
+    assert_eq!(spoilt(|agent| agent.capabilities.set("extra", "1")), 0);
     assert_eq!(spoilt(|agent| agent.name = "somewhere-else".into()), 1);
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     failure::refused,
-    view::{Slim, View},
+    view::{Tabled, View},
 };
 use crate::cluster::{ClusterError, ErrorKind, call};
 
@@ -64,7 +64,7 @@ struct PageMetadata {
 }
 
 /// Keeps the view of one kind of objects, for as long as it is polled.
-pub(super) async fn follow<T: Slim>(source: Source, view: Arc<View>) {
+pub(super) async fn follow<T: Tabled>(source: Source, view: Arc<View>) {
     let mut version = None;
     let mut back_off = FIRST_BACK_OFF;
     loop {
@@ -88,7 +88,7 @@ pub(super) async fn follow<T: Slim>(source: Source, view: Arc<View>) {
 }
 
 /// Lists where nothing is known, then watches once. `Ok` when that watch came to its end.
-async fn go_on<T: Slim>(source: &Source, view: &View, version: &mut Option<String>) -> Result<(), ClusterError> {
+async fn go_on<T: Tabled>(source: &Source, view: &View, version: &mut Option<String>) -> Result<(), ClusterError> {
     let from = match version {
         Some(version) => version,
         None => {
@@ -127,7 +127,7 @@ async fn go_on<T: Slim>(source: &Source, view: &View, version: &mut Option<Strin
     Ok(())
 }
 
-async fn list_kept<T: Slim>(
+async fn list_kept<T: Tabled>(
     source: &Source,
     organization: &str,
 ) -> Result<(HashMap<String, T::Kept>, String), ClusterError> {

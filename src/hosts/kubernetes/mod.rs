@@ -19,6 +19,7 @@ mod keys;
 mod prepare;
 mod runs;
 mod secret;
+mod slim;
 mod slim_job;
 mod slim_pod;
 #[cfg(test)]

@@ -6,10 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::{
-    keys,
-    view::{Slim, State, Table},
-};
+use super::{keys, slim::Slim};
 use crate::core::{Installation, Progress, Purpose, RequestId, Run, RunPhase};
 
 /// What is read of a Job.
@@ -146,14 +143,6 @@ impl Slim for SlimJob {
             failure,
             run,
         }
-    }
-
-    fn table(state: &mut State) -> &mut Table<KeptJob> {
-        &mut state.jobs
-    }
-
-    fn has_gone(job: KeptJob, state: &mut State) {
-        state.ends.remove(&job.uid);
     }
 }
 

@@ -5,10 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::{
-    trouble,
-    view::{End, Slim, State, Table},
-};
+use super::{slim::Slim, trouble};
 use crate::core::{Progress, Trouble};
 
 /// What is read of a pod.
@@ -165,17 +162,6 @@ impl Slim for SlimPod {
                 .into_iter()
                 .find(|owner| owner.kind == "Job")
                 .map_or_else(String::new, |owner| owner.uid),
-        }
-    }
-
-    fn table(state: &mut State) -> &mut Table<KeptPod> {
-        &mut state.pods
-    }
-
-    fn has_gone(pod: KeptPod, state: &mut State) {
-        let has_job = state.jobs.items.values().any(|job| job.kept.uid == pod.job);
-        if let Some(failure) = pod.failure.filter(|_| has_job) {
-            state.ends.insert(pod.job, End { failure, progress: pod.progress });
         }
     }
 }

@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::Instant};
 
-use super::{slim_job::KeptJob, slim_pod::KeptPod};
+use super::{
+    slim::Slim,
+    slim_job::{KeptJob, SlimJob},
+    slim_pod::{KeptPod, SlimPod},
+};
 use crate::{
     core::{Progress, Trouble},
     hosts::HostError,
@@ -22,18 +25,8 @@ use crate::{
 /// least every [`super::feed::WATCH_SECONDS`].
 const STALE: Duration = Duration::from_secs(30);
 
-/// A kind of object that is watched: what is read of it becomes what is kept of it.
-pub(super) trait Slim: DeserializeOwned + Clone + Send + 'static {
-    /// What is kept.
-    type Kept: PartialEq + Send;
-    /// How a sentence calls them.
-    const WHAT: &'static str;
-    /// Their path in a namespace.
-    fn path(namespace: &str) -> String;
-    fn name(&self) -> &str;
-    /// The resource version, from which a watch goes on.
-    fn version(&self) -> &str;
-    fn keep(self, organization: &str) -> Self::Kept;
+/// A kind of object that has its table in the view.
+pub(super) trait Tabled: Slim {
     fn table(state: &mut State) -> &mut Table<Self::Kept>;
     /// It has left its table; this is what has to be remembered, or forgotten with it.
     fn has_gone(kept: Self::Kept, state: &mut State);
@@ -143,7 +136,7 @@ impl View {
     }
 
     /// A complete list takes the place of all that was known.
-    pub(super) fn replace<T: Slim>(&self, listed: HashMap<String, T::Kept>) {
+    pub(super) fn replace<T: Tabled>(&self, listed: HashMap<String, T::Kept>) {
         let mut state = self.state();
         let now = Instant::now();
         let mut old = std::mem::take(&mut T::table(&mut state).items);
@@ -170,7 +163,7 @@ impl View {
     }
 
     /// An object is new or has changed.
-    pub(super) fn apply<T: Slim>(&self, object: T) {
+    pub(super) fn apply<T: Tabled>(&self, object: T) {
         let name = object.name().to_owned();
         let kept = object.keep(&self.organization);
         let mut state = self.state();
@@ -184,7 +177,7 @@ impl View {
     }
 
     /// An object is gone.
-    pub(super) fn remove<T: Slim>(&self, name: &str) {
+    pub(super) fn remove<T: Tabled>(&self, name: &str) {
         let mut state = self.state();
         let Some(Entry { kept, .. }) = T::table(&mut state).items.remove(name) else { return };
         T::has_gone(kept, &mut state);
@@ -193,7 +186,7 @@ impl View {
     }
 
     /// The list is complete and the watch is alive.
-    pub(super) fn is_alive<T: Slim>(&self) {
+    pub(super) fn is_alive<T: Tabled>(&self) {
         let now = Instant::now();
         let mut state = self.state();
         let health = &mut T::table(&mut state).health;
@@ -206,10 +199,33 @@ impl View {
     }
 
     /// Listing or watching failed.
-    pub(super) fn is_failing<T: Slim>(&self, trouble: HostError) {
+    pub(super) fn is_failing<T: Tabled>(&self, trouble: HostError) {
         let known = T::table(&mut self.state()).health.trouble.replace(trouble);
         if known.is_none() {
             self.has_changed();
+        }
+    }
+}
+
+impl Tabled for SlimJob {
+    fn table(state: &mut State) -> &mut Table<KeptJob> {
+        &mut state.jobs
+    }
+
+    fn has_gone(job: KeptJob, state: &mut State) {
+        state.ends.remove(&job.uid);
+    }
+}
+
+impl Tabled for SlimPod {
+    fn table(state: &mut State) -> &mut Table<KeptPod> {
+        &mut state.pods
+    }
+
+    fn has_gone(pod: KeptPod, state: &mut State) {
+        let has_job = state.jobs.items.values().any(|job| job.kept.uid == pod.job);
+        if let Some(failure) = pod.failure.filter(|_| has_job) {
+            state.ends.insert(pod.job, End { failure, progress: pod.progress });
         }
     }
 }

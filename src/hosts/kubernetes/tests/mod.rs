@@ -69,9 +69,9 @@ impl Fake {
     }
 
     /// A new object, for the watch too.
-    fn add(&self, plural: &'static str, object: Value) {
+    fn add(&self, plural: &'static str, object: &Value) {
         self.with(|server| server.objects.entry(plural).or_default().push(object.clone()));
-        self.tell(plural, "ADDED", &object);
+        self.tell(plural, "ADDED", object);
     }
 
     fn count(&self, call: &str) -> usize {

@@ -24,7 +24,7 @@ async fn what_was_just_started_counts_although_the_watch_lags() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(host.runs().await.unwrap().len(), 1, "the watch lags for a minute");
 
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     sleep(SOON).await;
     assert_eq!(host.runs().await.unwrap().len(), 1);
     fake.tell("jobs", "DELETED", &job(1));
@@ -50,7 +50,7 @@ async fn a_refused_start_is_no_run_and_one_without_an_answer_is_one_for_seconds(
 #[tokio::test(start_paused = true)]
 async fn a_stop_names_the_uid_takes_the_pods_along_and_counts_at_once() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let host = fake.host();
     host.runs().await.unwrap();
     host.stop(&stop(1)).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_stop_names_the_uid_takes_the_pods_along_and_counts_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_namesake_with_another_uid_is_success_and_is_left_alone() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     fake.with(|server| server.refused.insert("delete", (409, "Conflict")));
     let host = fake.host();
     host.runs().await.unwrap();
@@ -82,7 +82,7 @@ async fn what_was_just_started_is_stopped_once_it_is_seen() {
     host.runs().await.unwrap();
     host.start(&start(1)).await.unwrap();
     assert_eq!(host.stop(&stop(1)).await.unwrap_err().reason(), "unavailable");
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     sleep(SOON).await;
     host.stop(&stop(1)).await.unwrap();
     assert!(host.runs().await.unwrap().is_empty());
@@ -91,13 +91,13 @@ async fn what_was_just_started_is_stopped_once_it_is_seen() {
 #[tokio::test(start_paused = true)]
 async fn a_change_is_told_once_and_what_changes_nothing_is_not() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let host = fake.host();
     host.runs().await.unwrap();
     let told = async || timeout(Duration::from_secs(15), host.changed()).await.is_ok();
     fake.tell("jobs", "MODIFIED", &job(1));
     assert!(!told().await, "nothing that matters is different");
-    fake.add("pods", pod(1, &json!({"phase": "Pending"})));
+    fake.add("pods", &pod(1, &json!({"phase": "Pending"})));
     assert!(told().await);
     assert!(told().await, "until somebody has looked");
     assert_eq!(host.runs().await.unwrap()[0].progress, Progress::Placed);
@@ -109,12 +109,13 @@ async fn a_refused_pod_is_recognized_within_seconds_and_forgotten_when_it_is_the
     let fake = Fake::default();
     let host = fake.host();
     host.runs().await.unwrap();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let message = "Error creating: pods \"p1\" is forbidden: exceeded quota: q, requested: pods=1";
     let event = |message: &str, at: &str| json!({"involvedObject": {"uid": "j1"}, "reason": "FailedCreate", "message": message, "lastTimestamp": at});
-    fake.add("events", event("Error creating: admission webhook said no", "2026-11-24T08:00:01Z"));
-    fake.add("events", event(message, "2026-11-24T08:00:02Z"));
+    fake.add("events", &event("Error creating: admission webhook said no", "2026-11-24T08:00:01Z"));
+    fake.add("events", &event(message, "2026-11-24T08:00:02Z"));
     let began = tokio::time::Instant::now();
+    sleep(SOON).await;
     while host.runs().await.unwrap()[0].trouble.is_none() {
         host.changed().await;
     }
@@ -124,7 +125,7 @@ async fn a_refused_pod_is_recognized_within_seconds_and_forgotten_when_it_is_the
     assert!(trouble.message.starts_with("pods \"p1\" is forbidden: exceeded quota"));
 
     let running = json!({"phase": "Running", "containerStatuses": [{"name": "agent", "state": {"running": {}}}]});
-    fake.add("pods", pod(1, &running));
+    fake.add("pods", &pod(1, &running));
     sleep(SOON).await;
     let run = host.runs().await.unwrap().remove(0);
     assert_eq!((run.trouble, run.progress), (None, Progress::Running));
@@ -136,9 +137,9 @@ async fn a_refused_pod_is_recognized_within_seconds_and_forgotten_when_it_is_the
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_cannot_be_mounted_is_recognized_and_asked_for_less_and_less_often() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let creating = json!({"phase": "Pending", "containerStatuses": [{"name": "agent", "state": {"waiting": {"reason": "ContainerCreating"}}}]});
-    fake.add("pods", pod(1, &creating));
+    fake.add("pods", &pod(1, &creating));
     let host = fake.host();
     host.runs().await.unwrap();
     sleep(Duration::from_secs(600)).await;
@@ -147,7 +148,7 @@ async fn a_volume_that_cannot_be_mounted_is_recognized_and_asked_for_less_and_le
     let message = "MountVolume.SetUp failed for volume \"token\" : secret \"the-secret\" not found";
     fake.add(
         "events",
-        json!({"involvedObject": {"uid": "p1"}, "reason": "FailedMount", "type": "Warning", "message": message}),
+        &json!({"involvedObject": {"uid": "p1"}, "reason": "FailedMount", "type": "Warning", "message": message}),
     );
     sleep(Duration::from_secs(35)).await;
     let trouble = host.runs().await.unwrap().remove(0).trouble.unwrap();
@@ -157,11 +158,11 @@ async fn a_volume_that_cannot_be_mounted_is_recognized_and_asked_for_less_and_le
 #[tokio::test(start_paused = true)]
 async fn a_failure_keeps_the_words_of_a_pod_that_is_gone() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let host = fake.host();
     host.runs().await.unwrap();
     let evicted = pod(1, &json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}));
-    fake.add("pods", evicted.clone());
+    fake.add("pods", &evicted);
     let mut failed = job(1);
     failed["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
         "message": "Job has reached the specified backoff limit", "lastTransitionTime": "2026-11-24T08:05:00Z"}]});

@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn the_first_question_waits_for_both_lists() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let host = fake.host();
     assert_eq!(host.runs().await.unwrap().len(), 1);
     for call in ["list jobs", "watch jobs", "list pods", "watch pods"] {
@@ -60,11 +60,11 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
     let fake = Fake::default();
     let host = fake.host();
     host.runs().await.unwrap();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     sleep(SOON).await;
     fake.with(|server| server.watches.clear());
     sleep(2 * SOON).await;
-    fake.add("jobs", job(2));
+    fake.add("jobs", &job(2));
     sleep(SOON).await;
     assert_eq!(host.runs().await.unwrap().len(), 2);
     assert_eq!(fake.count("list jobs"), 1);
@@ -80,7 +80,7 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_too_old_is_listed_anew() {
     let fake = Fake::default();
-    fake.add("jobs", job(1));
+    fake.add("jobs", &job(1));
     let host = fake.host();
     host.runs().await.unwrap();
     fake.with(|server| server.objects.clear());
