@@ -16,9 +16,9 @@ pub(super) enum LogFormat {
     Text,
 }
 
-/// What this project has to say, and warnings of others. kube logs each connection that fails, in each pass; we tell it
-/// once.
-const QUIET: &str = "warn,kube_client::client::builder=off,kubectl_ado=info";
+/// What this project has to say, and warnings of others. kube logs each connection that fails or breaks, again and again;
+/// we tell it once.
+const QUIET: &str = "warn,kube_client=off,kubectl_ado=info";
 
 /// Starts logging to standard error. RUST_LOG chooses what is logged; without it, what this project has to say.
 pub(super) fn start(format: LogFormat) {

@@ -67,7 +67,7 @@ impl Args {
             }
         }
         if let Some(file) = token_file {
-            std::fs::write(&file, sandbox.token()).with_context(|| format!("cannot write {}", file.display()))?;
+            write_secret(&file, sandbox.token()).with_context(|| format!("cannot write {}", file.display()))?;
         }
         writeln!(std::io::stdout(), "{}", sandbox.url())?;
 
@@ -94,4 +94,13 @@ impl AgentArgs {
         let code = sandbox::agent::main(self.arguments).await;
         Ok(if code == std::process::ExitCode::SUCCESS { Exit::Done } else { Exit::Failed })
     }
+}
+
+/// Writes a file that nobody else can read.
+fn write_secret(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
 }

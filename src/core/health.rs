@@ -95,10 +95,10 @@ pub(super) fn allowance(
             && match run.progress {
                 Progress::Pending => now < run.created_at + TRY_PENDING,
                 Progress::Placed => now < run.created_at + TRY_PLACED,
-                Progress::Running => false,
+                Progress::Running | Progress::Ended => false,
             }
     };
-    let runs_well = current.iter().any(|run| run.is_live() && run.progress == Progress::Running);
+    let runs_well = current.iter().any(|run| run.is_live() && run.progress >= Progress::Running);
     let tried_out = !current.is_empty() && !current.iter().any(|run| is_tried(&run));
     if works || runs_well || tried_out { Allowance::Any } else { Allowance::AtMost(FIRST_TRIES) }
 }

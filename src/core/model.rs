@@ -157,6 +157,8 @@ pub enum Progress {
     Placed,
     /// Its agent's own container or process runs: the image is good.
     Running,
+    /// Its agent has ended, and the run is about to.
+    Ended,
 }
 
 /// What keeps a run from starting. It may pass by itself.

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Stage, Verdict,
+    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, Stage, Verdict,
     matching::assign,
     placeholder::{Learned, learned},
     roster::Roster,
@@ -199,6 +199,7 @@ impl<'a> Survey<'a> {
                     }
                     demands.iter().map(|demand| agent.capabilities.satisfy(demand)).collect()
                 }
+                _ if run.progress == Progress::Ended || run.agent_ended_at.is_some() => continue,
                 _ => {
                     self.counts.starting += 1;
                     if let Some(template) = template {

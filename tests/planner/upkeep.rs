@@ -158,3 +158,15 @@ fn only_registrations_that_are_ours_beyond_doubt_are_swept() {
     assert_eq!(swept(Agent { created_at: Some(at(-899)), ..left("test") }), 0, "too young");
     assert_eq!(swept(Agent { assigned: Some(RequestId(4)), ..left("test") }), 0, "busy");
 }
+
+#[test]
+fn an_agent_that_has_ended_serves_nobody_while_its_run_comes_to_its_end() {
+    let ended = Run { progress: Progress::Ended, ..starting("r1", 1) };
+    let with_sidecar = Run { agent_ended_at: Some(at(-1)), ..starting("r1", 1) };
+    for run in [ended, with_sidecar] {
+        let plan = decide(&simple(), &snapshot(vec![request(2, &[])], vec![run], vec![]));
+        assert_eq!(started_for(&plan), [2]);
+        assert_eq!(plan.pools[0].counts.starting, 0);
+        assert!(plan.stops.is_empty());
+    }
+}

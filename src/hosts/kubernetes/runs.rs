@@ -70,7 +70,7 @@ fn join(mut run: Run, job: &KeptJob, pod: Option<&KeptPod>, state: &State) -> Ru
     match &mut run.phase {
         RunPhase::Live => match pod {
             Some(pod) => {
-                run.progress = pod.progress;
+                run.progress = if pod.has_ended { Progress::Ended } else { pod.progress };
                 run.agent_ended_at = pod.agent_ended_at;
                 let warning = state.warnings.get(&pod.uid).filter(|_| pod.progress < Progress::Running);
                 run.trouble = pod.trouble.as_ref().or(warning).cloned();
