@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::{Capabilities, Placeholder, Progress, RunPhase, StartRun},
-    sandbox::{AgentSpec, JobResult, JobSpec, Refusal, Rules, State, state},
+    sandbox::{AgentSpec, JobResult, JobSpec, Phase, Refusal, Rules, State, state},
 };
 
 /// When the simulation begins. Only differences of times are ever shown.
@@ -54,6 +54,10 @@ pub(super) struct World<'a> {
     to_come: usize,
     /// When a job last came, was received or ended.
     progress_at: Timestamp,
+    /// Jobs that have come, and were neither received nor cancelled.
+    waiting: usize,
+    /// How often an agent that was registered got other capabilities.
+    replaced: usize,
     /// The state's version when idle agents last asked for messages.
     asked_at: u64,
 }
@@ -89,6 +93,8 @@ impl<'a> World<'a> {
             busy: 0,
             to_come: workload.jobs().len(),
             progress_at: BEGINNING,
+            waiting: 0,
+            replaced: 0,
             asked_at: 0,
         };
         world.schedule_workload();
@@ -123,7 +129,7 @@ impl<'a> World<'a> {
 
     pub(super) fn view(&mut self, now: Timestamp) -> View<'_> {
         self.host.expire(now);
-        View { state: &self.state, pool: self.pool, runs: self.host.runs() }
+        View { state: &self.state, pool: self.pool, runs: self.host.runs(), replaced: self.replaced }
     }
 
     /// Whether all jobs have come and ended.
@@ -181,6 +187,7 @@ impl<'a> World<'a> {
                 let system_capabilities = Some(spec(&name, &capabilities).system_capabilities);
                 let change = state::AgentChange { system_capabilities, ..state::AgentChange::default() };
                 let _ = self.state.change_agent(self.pool, agent.0, change, now);
+                self.replaced += 1;
             }
         }
         self.ask_for_messages(now);
@@ -243,6 +250,7 @@ impl<'a> World<'a> {
                 let known = state.pool(pool)?.agents().find(|agent| agent.name.eq_ignore_ascii_case(&spec.name));
                 let id = known.map_or(0, |agent| agent.id);
                 state.replace(pool, id, spec.clone(), now)?;
+                self.replaced += 1;
                 id
             }
             registered => registered?,
@@ -262,12 +270,16 @@ impl<'a> World<'a> {
         if let Ok(request) = self.state.queue(self.pool, spec, now) {
             self.job_of.insert(request, number);
             self.request_of.insert(number, request);
+            let ended = self.state.find_request(request).is_none_or(|request| request.phase() == Phase::Finished);
+            self.waiting += usize::from(!ended);
         }
     }
 
     fn cancelled(&mut self, number: usize, now: Timestamp) {
         let Some(&request) = self.request_of.get(&number) else { return };
+        let waited = self.state.find_request(request).is_some_and(|request| request.phase() < Phase::Received);
         let _ = self.state.cancel(request, now);
+        self.waiting -= usize::from(waited);
         let agent = self.state.find_request(request).and_then(|request| request.agent.as_ref());
         let holder = agent.and_then(|agent| self.host.named(&agent.name));
         if let Some(serial) = holder {
@@ -277,7 +289,7 @@ impl<'a> World<'a> {
 
     /// Idle agents that have been given a job request take it.
     fn ask_for_messages(&mut self, now: Timestamp) {
-        if self.idle.is_empty() || self.state.version() == self.asked_at {
+        if self.waiting == 0 || self.idle.is_empty() || self.state.version() == self.asked_at {
             return;
         }
         let given = |&serial: &Serial| {
@@ -298,6 +310,7 @@ impl<'a> World<'a> {
         self.idle.remove(&serial);
         self.idled(serial, now);
         self.tally.received += 1;
+        self.waiting -= 1;
         self.busy += 1;
         self.progress_at = now;
         if let Some(agent) = self.host.live_mut(serial).and_then(|tracked| tracked.agent.as_mut()) {

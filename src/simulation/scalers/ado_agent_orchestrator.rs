@@ -5,18 +5,18 @@
 //! worker of the table; the others stay "provisioning" and are subtracted until they are forgotten after five minutes.
 //! A restart empties the table. It knows neither demands nor a maximum. Its `MINIMUM_AGENT_COUNT` is 0 here.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{Kinds, Names, Order, Scaler, View};
+use crate::sandbox::{Agent, Request};
 
 /// A worker that is provisioning for so long is forgotten.
 const PROVISIONING_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What it remembers of an agent.
 struct Worker {
-    id: String,
     provisioning_since: Option<Timestamp>,
     busy: bool,
 }
@@ -36,20 +36,25 @@ impl AdoAgentOrchestrator {
 
     /// Brings the table up to date.
     fn update(&mut self, view: &View<'_>, now: Timestamp) {
-        let mut online = HashSet::new();
-        for agent in view.agents().filter(|agent| agent.online && agent.enabled) {
-            online.insert(agent.name.as_str());
-            let seen = Worker { id: agent.name.clone(), provisioning_since: None, busy: agent.assigned.is_some() };
-            match self.workers.first_mut() {
-                Some(first) => *first = seen,
-                None => self.workers.push(seen),
-            }
+        // One agent after the other becomes the first worker, so it is the last one that stays.
+        match (view.agents().filter(|agent| serves(agent)).last(), self.workers.first_mut()) {
+            (Some(agent), Some(first)) => *first = Worker::seen(agent),
+            (Some(agent), None) => self.workers.push(Worker::seen(agent)),
+            (None, _) => self.workers.retain(|worker| worker.provisioning_since.is_some()),
         }
-        self.workers.retain(|worker| match worker.provisioning_since {
-            Some(since) => now < since + PROVISIONING_TIMEOUT,
-            None => online.contains(worker.id.as_str()),
-        });
+        self.workers.retain(|worker| worker.provisioning_since.is_none_or(|since| now < since + PROVISIONING_TIMEOUT));
     }
+}
+
+impl Worker {
+    fn seen(agent: &Agent) -> Self {
+        Self { provisioning_since: None, busy: agent.assigned.is_some() }
+    }
+}
+
+/// It looks at no other agents than these.
+fn serves(agent: &Agent) -> bool {
+    agent.online && agent.enabled
 }
 
 impl Scaler for AdoAgentOrchestrator {
@@ -64,16 +69,14 @@ impl Scaler for AdoAgentOrchestrator {
     fn poll(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Order> {
         self.update(view, now);
         // A job that runs on an agent which is disabled by now counts as one without an agent.
-        let serving: HashSet<i64> =
-            view.agents().filter(|agent| agent.online && agent.enabled).map(|agent| agent.id).collect();
-        let served = |agent: &crate::sandbox::state::AgentRef| serving.contains(&agent.id);
-        let demand = view.requests().filter(|request| !request.agent.as_ref().is_some_and(served)).count();
+        let served = |request: &&Request| {
+            let agent = request.agent.as_ref().and_then(|agent| view.state.agent(view.pool, agent.id).ok());
+            agent.is_some_and(serves)
+        };
+        let demand = view.requests().filter(|request| !served(request)).count();
         let supply = self.workers.iter().filter(|worker| worker.provisioning_since.is_some() || !worker.busy).count();
         let orders = self.names.starts("agent-job", &self.template, demand.saturating_sub(supply));
-        self.workers.extend(orders.iter().filter_map(|order| match order {
-            Order::Start(start) => Some(Worker { id: start.name.clone(), provisioning_since: Some(now), busy: false }),
-            _ => None,
-        }));
+        self.workers.extend(orders.iter().map(|_| Worker { provisioning_since: Some(now), busy: false }));
         orders
     }
 

@@ -47,6 +47,8 @@ pub(super) struct View<'a> {
     pub(super) state: &'a State,
     pub(super) pool: i64,
     pub(super) runs: &'a [Tracked],
+    /// How often an agent that was registered got other capabilities or another name.
+    pub(super) replaced: usize,
 }
 
 impl<'a> View<'a> {

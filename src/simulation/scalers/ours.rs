@@ -24,6 +24,8 @@ pub(super) struct Ours {
     policy: Policy,
     /// The agents of the last snapshot, because capabilities are costly to copy; in the order of their numbers.
     agents: Vec<core::Agent>,
+    /// What [`View::replaced`] was then.
+    replaced: usize,
 }
 
 impl Ours {
@@ -48,17 +50,20 @@ impl Ours {
             idle_timeout: IDLE_TIMEOUT,
             pools: vec![PoolPolicy { name: POOL.to_owned(), max_agents: None, templates: templates.collect() }],
         };
-        Self { policy, agents: Vec::new() }
+        Self { policy, agents: Vec::new(), replaced: 0 }
     }
 
     fn observe(&mut self, view: &View<'_>) -> Snapshot {
         let runs = view.runs().cloned().collect();
         let requests = view.requests().map(job_request).collect();
+        if std::mem::replace(&mut self.replaced, view.replaced) != view.replaced {
+            self.agents.clear();
+        }
         let mut known = std::mem::take(&mut self.agents).into_iter().peekable();
         let agents = view.agents().map(|agent| {
             let id = AgentId(agent.id);
             while known.next_if(|known| known.id < id).is_some() {}
-            let cached = known.next_if(|known| known.id == id && unchanged(known, agent));
+            let cached = known.next_if(|known| known.id == id);
             core_agent(agent, view, cached.map(|cached| (cached.name, cached.capabilities)))
         });
         let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests, agents: Some(agents.collect()) };
@@ -125,14 +130,6 @@ fn job_request(request: &sandbox::Request) -> JobRequest {
         pipeline_run: None,
         priority: request.job.priority,
     }
-}
-
-/// Whether an agent still offers what it did.
-fn unchanged(known: &core::Agent, agent: &sandbox::Agent) -> bool {
-    let offer = agent.system_capabilities.iter().chain(&agent.user_capabilities);
-    known.name == agent.name
-        && known.capabilities.iter().count() == agent.system_capabilities.len() + agent.user_capabilities.len()
-        && offer.into_iter().all(|(name, value)| known.capabilities.get(name) == Some(value))
 }
 
 fn core_agent(agent: &sandbox::Agent, view: &View<'_>, known: Option<(String, Capabilities)>) -> core::Agent {
