@@ -2,6 +2,7 @@
 
 mod baseline;
 mod disturbed;
+mod orders;
 mod properties;
 
 use std::time::Duration;
