@@ -15,6 +15,7 @@
 //! | [`azure_devops`], [`hosts`] | the edges: the REST client; Kubernetes Jobs and local processes |
 //! | [`orchestrator`] | the loop: observe, plan, act; health and metrics |
 //! | [`sandbox`] | a stateful stand-in for Azure DevOps, for `demo` and the tests; knows the core alone |
+//! | [`simulation`] | the planner against that stand-in in virtual time, beside other published algorithms |
 //! | [`commands`] | the verbs of the command line |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -28,3 +29,4 @@ pub mod hosts;
 pub mod orchestrator;
 pub mod output;
 pub mod sandbox;
+pub mod simulation;

@@ -13,8 +13,12 @@ const LADDER: &[(&str, &[&str])] = &[
     ("hosts", &["core", "config", "cluster"]),
     ("orchestrator", &["core", "config", "cluster", "azure_devops", "hosts"]),
     ("sandbox", &["core"]),
+    ("simulation", &["core", "sandbox"]),
     ("output", &[]),
-    ("commands", &["core", "config", "cluster", "azure_devops", "hosts", "orchestrator", "sandbox", "output"]),
+    (
+        "commands",
+        &["core", "config", "cluster", "azure_devops", "hosts", "orchestrator", "sandbox", "simulation", "output"],
+    ),
 ];
 
 /// What the pure heart may use besides the standard library's data structures.

@@ -6,6 +6,7 @@ mod logging;
 mod sandbox;
 mod serve;
 mod signals;
+mod simulate;
 mod version;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Simulate(simulate::Args),
     Version(version::Args),
     #[command(hide = true)]
     Serve(serve::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Demo(args) => args.run().await,
+        Command::Simulate(args) => args.run(),
         Command::Version(args) => args.run(),
         Command::Serve(args) => args.run().await,
         Command::Sandbox(args) => args.run().await,

@@ -17,7 +17,7 @@ impl State {
         if spec.name.trim().is_empty() {
             return Err(Refusal::Invalid("The agent has no name.".to_owned()));
         }
-        if named(into.agents.values(), &spec.name, None) {
+        if into.names.contains_key(&spec.name.to_lowercase()) {
             return Err(Refusal::AgentExists { pool, agent: spec.name });
         }
         into.last_agent += 1;
@@ -48,6 +48,7 @@ impl State {
             removed_at: None,
             received: 0,
         };
+        into.names.insert(agent.name.to_lowercase(), id);
         into.agents.insert(id, agent);
         self.history.insert((pool, id), record);
         self.changed();
@@ -63,7 +64,7 @@ impl State {
     pub fn replace(&mut self, pool: i64, id: i64, spec: AgentSpec, now: Timestamp) -> Result<(), Refusal> {
         self.lapse(now);
         let into = self.pool_mut(pool)?;
-        if named(into.agents.values(), &spec.name, Some(id)) {
+        if into.names.get(&spec.name.to_lowercase()).is_some_and(|&other| other != id) {
             return Err(Refusal::AgentExists { pool, agent: spec.name });
         }
         let agent = into.agents.get_mut(&id).ok_or(Refusal::AgentNotFound(id))?;
@@ -75,6 +76,9 @@ impl State {
         agent.user_capabilities = spec.user_capabilities;
         agent.refresh_offers();
         let name = agent.name.clone();
+        into.names.retain(|_, of| *of != id);
+        into.names.insert(name.to_lowercase(), id);
+        self.candidates.insert((pool, id));
         if let Some(record) = self.history.get_mut(&(pool, id)) {
             record.name = name;
         }
@@ -105,6 +109,7 @@ impl State {
             agent.user_capabilities = capabilities;
         }
         agent.refresh_offers();
+        self.candidates.insert((pool, id));
         self.changed();
         self.assign(now);
         Ok(())
@@ -122,6 +127,7 @@ impl State {
         if agent.assigned.is_some() {
             return Err(Refusal::JobStillRunning { agent: agent.name.clone(), pool: from.name.clone() });
         }
+        from.names.remove(&agent.name.to_lowercase());
         let agent = from.agents.remove(&id);
         if let Some(session) = agent.as_ref().and_then(|agent| agent.session.as_ref()) {
             self.sessions.remove(&session.id);
@@ -147,10 +153,4 @@ impl State {
     pub(super) fn agent_mut(&mut self, pool: i64, id: i64) -> Result<&mut Agent, Refusal> {
         self.pool_mut(pool)?.agents.get_mut(&id).ok_or(Refusal::AgentNotFound(id))
     }
-}
-
-/// Whether an agent other than `except` has this name.
-fn named<'a>(mut agents: impl Iterator<Item = &'a Agent>, name: &str, except: Option<i64>) -> bool {
-    let name = name.to_lowercase();
-    agents.any(|agent| Some(agent.id) != except && agent.name.to_lowercase() == name)
 }

@@ -14,9 +14,10 @@ type Ready = BTreeMap<i64, BTreeSet<i64>>;
 impl State {
     /// Hands waiting requests to idle agents, as long as there is anything to hand out.
     pub(super) fn assign(&mut self, now: Timestamp) {
-        if !std::mem::take(&mut self.unsettled) {
+        if !std::mem::take(&mut self.unsettled) || self.waiting.is_empty() {
             return;
         }
+        self.forget_those_that_are_not_ready();
         for (request, agent) in self.choose() {
             self.give(request, agent, now);
         }
@@ -25,7 +26,7 @@ impl State {
     /// Pairs of a request and an agent.
     fn choose(&self) -> Vec<(i64, i64)> {
         let mut ready = self.ready_agents();
-        let mut private = self.private_in_use();
+        let mut private = if self.rules.parallel_jobs.is_some() { self.private_in_use() } else { 0 };
         let mut chosen = Vec::new();
         let mut lanes: Vec<_> = self.waiting.lanes().map(|(lane, turns)| (lane, turns.peekable())).collect();
         loop {
@@ -47,14 +48,18 @@ impl State {
         }
     }
 
+    fn forget_those_that_are_not_ready(&mut self) {
+        let Self { candidates, pools, .. } = self;
+        candidates.retain(|(pool, agent)| {
+            let agent = pools.get(pool).and_then(|pool| pool.agents.get(agent));
+            agent.is_some_and(super::Agent::is_ready)
+        });
+    }
+
     fn ready_agents(&self) -> Ready {
         let mut ready = Ready::new();
-        for pool in self.pools.values() {
-            let agents: BTreeSet<i64> =
-                pool.agents.values().filter(|agent| agent.is_ready()).map(|agent| agent.id).collect();
-            if !agents.is_empty() {
-                ready.insert(pool.id, agents);
-            }
+        for &(pool, agent) in &self.candidates {
+            ready.entry(pool).or_default().insert(agent);
         }
         ready
     }
@@ -104,6 +109,7 @@ impl State {
         let pool = self.pools.get_mut(&request.pool);
         if let Some(agent) = pool.zip(agent).and_then(|(pool, agent)| pool.agents.get_mut(&agent.id)) {
             agent.assigned = None;
+            self.candidates.insert((request.pool, agent.id));
         }
         self.changed();
     }

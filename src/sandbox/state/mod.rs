@@ -49,6 +49,8 @@ pub struct State {
     unfinished: BTreeSet<(i64, i64)>,
     /// Requests without an agent, in the order in which they are served.
     waiting: Waiting,
+    /// Agents that may be able to take a request, as (pool, agent): all that can, and some that no longer can.
+    candidates: BTreeSet<(i64, i64)>,
     /// Where each session's agent is, as (pool, agent).
     sessions: HashMap<String, (i64, i64)>,
     history: BTreeMap<(i64, i64), AgentRecord>,
@@ -75,6 +77,7 @@ impl State {
             requests: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             waiting: Waiting::default(),
+            candidates: BTreeSet::new(),
             sessions: HashMap::new(),
             history: BTreeMap::new(),
             pipelines: Vec::new(),

@@ -1,6 +1,6 @@
 //! What the organization holds: pools, agents with their sessions, job requests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,8 @@ pub struct Pool {
     /// When it was made.
     pub created_at: Timestamp,
     pub(super) agents: BTreeMap<i64, Agent>,
+    /// The agents' numbers by their names in lower case.
+    pub(super) names: HashMap<String, i64>,
     pub(super) last_agent: i64,
     /// The numbers of its requests that ended before anybody looked.
     pub(super) old_requests: std::ops::Range<i64>,

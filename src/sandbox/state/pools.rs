@@ -1,6 +1,6 @@
 //! Pools: made once, found by number or name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
@@ -30,6 +30,7 @@ impl State {
             kind: spec.kind,
             created_at: now,
             agents: BTreeMap::new(),
+            names: HashMap::new(),
             last_agent: 0,
         };
         self.pools.insert(id, pool);

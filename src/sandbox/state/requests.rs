@@ -164,6 +164,7 @@ impl State {
                 session.messages.retain(|message| message.delivered || message.content != MessageContent::Job(id));
             }
         }
+        self.candidates.extend(agent);
         self.changed();
     }
 

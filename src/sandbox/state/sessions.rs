@@ -169,6 +169,7 @@ impl State {
     /// Notes that the agent is there.
     fn seen(&mut self, pool: i64, id: i64, now: Timestamp) {
         let offline_after = self.rules.offline_after;
+        self.candidates.insert((pool, id));
         let Ok(agent) = self.agent_mut(pool, id) else { return };
         let Some(session) = &mut agent.session else { return };
         session.last_seen = now;

@@ -65,6 +65,10 @@ impl Waiting {
         was_there
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn lanes(&self) -> impl Iterator<Item = (&Lane, impl Iterator<Item = Turn>)> {
         self.0.iter().map(|(lane, turns)| (lane, turns.iter().copied()))
     }
