@@ -6,6 +6,7 @@
 
 mod action;
 mod demand;
+mod lease;
 mod matching;
 mod model;
 mod name;
@@ -18,11 +19,14 @@ mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use demand::{Capabilities, Demand, DemandTest};
+pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
     RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
-pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
+pub use name::{
+    DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, lease_name, pool_label, run_name, short_hash,
+};
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use schedule::{Schedule, Weekday};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::ready, stream};
 use tokio::time::Instant;
 
 use super::pace::BackOff;
@@ -47,11 +47,12 @@ pub(super) struct Acted {
     pub(super) result: Result<Started, HostError>,
 }
 
-/// Starts what the plan says, telling `report` of each as it comes out.
+/// Starts what the plan says for as long as it `may_act`, telling `report` of each as it comes out.
 pub(super) async fn act<H: AgentHost>(
     host: &H,
     starts: Vec<StartRun>,
     holds: &mut Holds,
+    may_act: impl Fn() -> bool,
     mut report: impl FnMut(&Acted),
 ) {
     let now = Instant::now();
@@ -69,6 +70,7 @@ pub(super) async fn act<H: AgentHost>(
         let now = Instant::now();
         let batch = batch.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect::<Vec<_>>();
         let mut acted = stream::iter(batch)
+            .take_while(|_| ready(may_act()))
             .map(async |start| {
                 let result = host.start(&start).await;
                 Acted { start, result }

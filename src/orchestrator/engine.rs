@@ -8,10 +8,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{
-    Metrics, Stop,
+    Leadership, Metrics, Stop,
     act::{Acted, Holds, act},
     journal::Journal,
     observe::{Polled, poll},
@@ -26,6 +26,9 @@ use crate::{
 
 /// How long a round waits for the answers to its polls; what comes later belongs to a later round.
 const STRAGGLERS: Duration = Duration::from_secs(1);
+
+/// How often a loop that has nothing to do shows that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// What is in flight when we are told to stop gets this long to end.
 const LAST_ACTIONS: Duration = Duration::from_secs(10);
@@ -57,6 +60,7 @@ pub struct Engine<'a, A, H> {
     policy: Policy,
     settings: Settings,
     metrics: Arc<Metrics>,
+    leadership: Leadership,
     journal: Journal,
     holds: Holds,
     pools: Vec<PoolState>,
@@ -94,6 +98,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             policy,
             settings,
             metrics,
+            leadership: Leadership::none(),
             journal: Journal::default(),
             holds: Holds::default(),
             pools,
@@ -104,17 +109,32 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
+    /// Acts only while it may. Without this it always may.
+    #[must_use]
+    pub fn under(self, leadership: Leadership) -> Self {
+        Self { leadership, ..self }
+    }
+
     /// Goes round until it is time to stop.
     pub async fn run(&mut self, stop: &Stop) {
         while !stop.is_wanted() {
+            // Before that, even one who follows polls: being ready means that its configuration works.
+            if !self.leadership.may_act() && self.metrics.has_polled() {
+                tokio::select! {
+                    biased;
+                    () = stop.wanted() => return,
+                    () = self.follow() => {}
+                }
+            }
             let wait = tokio::select! {
                 biased;
                 () = stop.wanted() => return,
                 observed = self.observe(STRAGGLERS) => match observed {
-                    Ok(observed) => {
+                    Ok(observed) if self.leadership.may_act() => {
                         self.decide_and_act(observed, stop).await;
                         self.next_due()
                     }
+                    Ok(_) => self.next_due(),
                     Err(wait) => Instant::now() + wait,
                 },
             };
@@ -123,6 +143,19 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 () = stop.wanted() => return,
                 () = self.until(wait) => {}
             }
+        }
+    }
+
+    /// Waits until we may act, and forgets what was polled before: it is too old to act on by then.
+    async fn follow(&mut self) {
+        self.in_flight.clear();
+        self.late.clear();
+        self.metrics.following();
+        while timeout(SIGN_OF_LIFE, self.leadership.until_may_act()).await.is_err() {
+            self.metrics.passed((self.settings.now)());
+        }
+        for pool in &mut self.pools {
+            (pool.in_flight, pool.due) = (None, Instant::now());
         }
     }
 
@@ -228,6 +261,9 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
 
         self.carry_out(decided, stop, &mut outcome).await;
+        if !self.leadership.may_act() {
+            return outcome;
+        }
         if let Err(error) = self.host.tidy(&runs).await {
             self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
             outcome.failures += 1;
@@ -251,8 +287,9 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     }
 
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
-        let Self { host, holds, journal, metrics, .. } = self;
-        let acting = act(*host, decided.starts, holds, |acted: &Acted| {
+        let Self { host, holds, journal, metrics, leadership, .. } = self;
+        let may_act = || leadership.may_act();
+        let acting = act(*host, decided.starts, holds, may_act, |acted: &Acted| {
             journal.acted(acted);
             match &acted.result {
                 Ok(_) => {
