@@ -6,6 +6,7 @@
 mod agents;
 mod faults;
 mod installations;
+mod leadership;
 mod once;
 mod refusals;
 mod restart;
