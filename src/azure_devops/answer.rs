@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Version(Error),
     /// The server does not take these parameters.
     BadRequest(Error),
+    /// The very thing that was asked for by its number is not there.
+    Gone(Error),
 }
 
 impl Failure {
@@ -41,7 +43,8 @@ impl From<Failure> for Error {
             Failure::Final(error)
             | Failure::Transient(error)
             | Failure::Version(error)
-            | Failure::BadRequest(error) => error,
+            | Failure::BadRequest(error)
+            | Failure::Gone(error) => error,
         }
     }
 }
@@ -76,7 +79,8 @@ impl Answer<'_> {
         })
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    /// Whether it is a good one. What it holds is not looked at.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let status = self.status.as_u16();
         let sign_in = |how: String| Err(Failure::Final(Error::Unauthorized(self.safe(&how))));
         if status == 203 {
@@ -112,7 +116,10 @@ impl Answer<'_> {
                 return Failure::Final(Error::Unauthorized(message));
             }
             "AccessDeniedException" => return Failure::Final(Error::Forbidden(message)),
-            // TaskAgentPoolNotFoundException, TaskAgentNotFoundException, TaskAgentJobNotFoundException …
+            "TaskAgentJobStillRunningException" => return Failure::Final(Error::Busy(message)),
+            "TaskAgentExistsException" => return Failure::Final(Error::Taken(message)),
+            "TaskAgentNotFoundException" => return Failure::Gone(Error::Gone(message)),
+            // TaskAgentPoolNotFoundException, TaskAgentJobNotFoundException …
             kind if kind.ends_with("NotFoundException") => return Failure::Final(Error::NotFound(message)),
             _ => {}
         }
@@ -120,6 +127,8 @@ impl Answer<'_> {
             400 => Failure::BadRequest(failed(message)),
             401 => Failure::Final(Error::Unauthorized(message)),
             403 => Failure::Final(Error::Forbidden(message)),
+            // A wrong address is answered with a page, or with another exception.
+            404 if kind.is_empty() && !self.is_html() => Failure::Gone(Error::NotFound(message)),
             404 => Failure::Final(Error::NotFound(message)),
             407 => Failure::Final(Error::Unreachable(format!("the proxy wants a user name and password: {message}"))),
             500 | 502 | 503 | 504 => Failure::Transient(failed(message)),

@@ -1,5 +1,5 @@
-//! One call: waits while Azure DevOps is to be left alone, asks, tries again what may go well the next time, and ends at
-//! its deadline in any case.
+//! One call: waits while Azure DevOps is to be left alone, asks, tries a question again that may go well the next time,
+//! and ends at its deadline in any case.
 
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Error,
+    allowance::Allowance,
     answer::{Answer, Failure},
     credential::Credential,
     request::Request,
     throttle::Throttle,
     transport::{causes, innermost},
-    versions::{Versions, accept},
+    versions::{Endpoint, Versions, accept},
 };
 use crate::config::TokenSource;
 
@@ -63,7 +64,15 @@ pub(super) struct Caller {
     token: TokenSource,
     timing: Timing,
     throttle: Throttle,
+    allowance: Allowance,
     versions: Versions,
+}
+
+/// What is sent, and until when its answer may take.
+struct Question<'a> {
+    request: &'a Request,
+    url: Url,
+    deadline: Instant,
 }
 
 /// One page of an answer.
@@ -76,7 +85,13 @@ pub(super) struct Page<T> {
 
 impl Caller {
     pub(super) fn new(http: Client, base: Url, token: TokenSource, timing: Timing) -> Self {
-        Self { http, base, token, timing, throttle: Throttle::default(), versions: Versions::default() }
+        let (throttle, allowance, versions) = Default::default();
+        Self { http, base, token, timing, throttle, allowance, versions }
+    }
+
+    /// By how much to stretch the time between two polls.
+    pub(super) fn stretch(&self) -> f64 {
+        self.allowance.stretch()
     }
 
     /// When a call that begins now has to be over.
@@ -84,25 +99,46 @@ impl Caller {
         Instant::now() + self.timing.call
     }
 
-    /// Asks in the `api-version` that worked last, or else in the next one.
+    /// One page of an answer.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         request: &Request,
         continuation: Option<&str>,
         deadline: Instant,
     ) -> Result<Page<T>, Failure> {
-        let url = request.url(&self.base, continuation);
-        let mut step = self.versions.step(request.endpoint);
-        let mut accepted = accept(request.endpoint, step).unwrap_or_default();
+        let question = Question { request, url: request.url(&self.base, continuation), deadline };
+        self.in_a_version(request.endpoint, async |accept: &str| self.persist(&question, accept).await).await
+    }
+
+    /// Has something changed. It is asked for once: one that failed on its way may have been done, which only looking
+    /// again tells.
+    pub(super) async fn change(&self, request: &Request) -> Result<(), Failure> {
+        let question = Question { request, url: request.url(&self.base, None), deadline: self.deadline() };
+        let once = async |accept: &str| {
+            let change = self.attempt(&question, accept, |answer| answer.check());
+            timeout_at(question.deadline, change).await.unwrap_or_else(|_| Err(self.late(&question.url)))
+        };
+        self.in_a_version(request.endpoint, once).await.map(|page| page.content)
+    }
+
+    /// Asks in the `api-version` that worked last, or else in the next one. A version that is refused is refused before
+    /// anything is done.
+    async fn in_a_version<T>(
+        &self,
+        endpoint: Endpoint,
+        ask: impl AsyncFn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut step = self.versions.step(endpoint);
+        let mut accepted = accept(endpoint, step).unwrap_or_default();
         loop {
-            match self.persist(&url, &accepted, deadline).await {
+            match ask(&accepted).await {
                 Err(Failure::Version(error)) => {
                     step += 1;
-                    accepted = accept(request.endpoint, step).ok_or(Failure::Final(error))?;
+                    accepted = accept(endpoint, step).ok_or(Failure::Final(error))?;
                 }
                 other => {
                     if other.is_ok() {
-                        self.versions.keep(request.endpoint, step);
+                        self.versions.keep(endpoint, step);
                     }
                     return other;
                 }
@@ -110,45 +146,34 @@ impl Caller {
         }
     }
 
-    async fn persist<T: DeserializeOwned>(
-        &self,
-        url: &Url,
-        accept: &str,
-        deadline: Instant,
-    ) -> Result<Page<T>, Failure> {
+    async fn persist<T: DeserializeOwned>(&self, question: &Question<'_>, accept: &str) -> Result<Page<T>, Failure> {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(self.timing.first_retry)
             .with_max_times(self.timing.retries)
             .with_jitter();
-        let tries = (|| self.attempt(url, accept, deadline))
+        let tries = (|| self.attempt(question, accept, |answer| answer.read()))
             .retry(backoff)
             .when(Failure::is_transient)
             .notify(|failure, pause| tracing::debug!(?failure, ?pause, "Azure DevOps is asked again"));
-        timeout_at(deadline, tries).await.unwrap_or_else(|_| {
-            let within = self.timing.call;
-            Err(Failure::Final(Error::Unreachable(format!("{} did not answer within {within:?}", host(url)))))
-        })
+        timeout_at(question.deadline, tries).await.unwrap_or_else(|_| Err(self.late(&question.url)))
     }
 
-    async fn attempt<T: DeserializeOwned>(
+    async fn attempt<T>(
         &self,
-        url: &Url,
+        Question { request, url, deadline }: &Question<'_>,
         accept: &str,
-        deadline: Instant,
+        read: fn(&Answer<'_>) -> Result<T, Failure>,
     ) -> Result<Page<T>, Failure> {
-        self.throttle.pass(deadline).await.map_err(Failure::Final)?;
+        self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
         let credential = Credential::current(&self.token).map_err(Failure::Final)?;
         let authorization = credential.header().map_err(Failure::Final)?;
-        let mut response = self
-            .http
-            .get(url.clone())
-            .header(ACCEPT, accept)
-            .header(AUTHORIZATION, authorization)
-            .send()
-            .await
-            .map_err(|error| self.unreached(url, &error))?;
+        let call = self.http.request(request.method.clone(), url.clone());
+        let call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
+        let call = request.body.iter().fold(call, |call, body| call.json(body));
+        let mut response = call.send().await.map_err(|error| self.unreached(url, &error))?;
 
         let status = response.status();
+        self.allowance.note(response.headers());
         let pause = self.throttle.note(status, response.headers());
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Final(Error::Throttled(pause.unwrap_or_default())));
@@ -156,7 +181,7 @@ impl Caller {
         let body = self.body(&mut response, url).await?;
         let headers = response.headers();
         let answer = Answer { status, headers, body: &body, path: url.path(), credential: &credential };
-        Ok(Page { content: answer.read()?, next: continuation(headers) })
+        Ok(Page { content: read(&answer)?, next: continuation(headers) })
     }
 
     /// The body, within bounds. Of a refusal, whatever can be had.
@@ -178,6 +203,11 @@ impl Caller {
                 Ok(_) | Err(_) => return Ok(body),
             }
         }
+    }
+
+    fn late(&self, url: &Url) -> Failure {
+        let within = self.timing.call;
+        Failure::Final(Error::Unreachable(format!("{} did not answer within {within:?}", host(url))))
     }
 
     /// No answer came. What went wrong with TLS will go wrong again; the network may be back at once.

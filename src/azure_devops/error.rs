@@ -1,4 +1,4 @@
-//! Why a question to Azure DevOps went without an answer, and what would mend it.
+//! Why Azure DevOps did not answer a question or make a change, and what would mend it.
 
 use std::time::Duration;
 
@@ -25,6 +25,17 @@ pub enum Error {
     /// Something else that does not exist.
     #[error("not found: {0}")]
     NotFound(String),
+    /// The agent is not registered (any more).
+    #[error("the agent is gone: {0}")]
+    Gone(String),
+    /// The agent has a job request, so that its registration cannot be removed now. Azure DevOps holds on to the request
+    /// of an agent that died for some ten minutes.
+    #[error("the agent has a job request: {0}")]
+    Busy(String),
+    /// An agent of that name is registered already: somebody else's, or our own whose registration was answered and the
+    /// answer lost.
+    #[error("the agent's name is taken: {0}")]
+    Taken(String),
     /// Too many calls; nothing may be sent until the time has passed.
     #[error("Azure DevOps throttles this identity for {0:?}")]
     Throttled(Duration),
@@ -72,6 +83,7 @@ impl Error {
                 "check ORG_URL: https://dev.azure.com/ORGANIZATION, or https://SERVER/tfs/COLLECTION for Azure DevOps \
                  Server"
             }
+            Self::Busy(_) => "it is tried again by itself until the job request has ended",
             Self::Throttled(_) => "it goes on by itself; a longer POLLING_DELAY asks less often",
             Self::Unreachable(cause) if cause.contains("certificate") => {
                 "put the certificates of the authorities that signed the server's (PEM) into a file, and set ADO_CA_FILE \
@@ -79,7 +91,7 @@ impl Error {
             }
             Self::Unreachable(_) => "check ORG_URL, and HTTPS_PROXY and NO_PROXY where a proxy stands in between",
             Self::Token(_) => "set ORG_PAT_FILE to a file that this user may read and that holds the token",
-            Self::Unavailable { .. } | Self::Unreadable(_) => return None,
+            Self::Gone(_) | Self::Taken(_) | Self::Unavailable { .. } | Self::Unreadable(_) => return None,
         };
         Some(line.to_owned())
     }
@@ -93,6 +105,9 @@ impl Error {
             Self::NoSuchPool(_) => "no_such_pool",
             Self::UnfitPool { .. } => "unfit_pool",
             Self::NotFound(_) => "not_found",
+            Self::Gone(_) => "gone",
+            Self::Busy(_) => "busy",
+            Self::Taken(_) => "taken",
             Self::Throttled(_) => "throttled",
             Self::Unavailable { .. } => "unavailable",
             Self::Unreachable(_) => "unreachable",

@@ -1,13 +1,16 @@
-//! One question: an endpoint, its address below the organization, and a query.
+//! One call: an endpoint, its address below the organization, a query, and what is sent.
 
-use reqwest::Url;
+use reqwest::{Method, Url};
+use serde_json::Value;
 
 use super::{PoolId, versions::Endpoint};
 
-/// A question that can be asked page by page.
+/// A question, which can be asked page by page, or a change.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) endpoint: Endpoint,
+    pub(super) method: Method,
+    pub(super) body: Option<Value>,
     path: String,
     query: Vec<(&'static str, String)>,
 }
@@ -34,13 +37,19 @@ impl Request {
             .with("includeRunningRequests", "true")
     }
 
-    fn new(endpoint: Endpoint, path: String) -> Self {
-        Self { endpoint, path, query: Vec::new() }
+    /// A question, without a query.
+    pub(super) fn new(endpoint: Endpoint, path: String) -> Self {
+        Self { endpoint, method: Method::GET, body: None, path, query: Vec::new() }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.query.push((name, value.to_owned()));
         self
+    }
+
+    /// A change instead of a question.
+    pub(super) fn sending(self, method: Method, body: Option<Value>) -> Self {
+        Self { method, body, ..self }
     }
 
     /// The address below the organization's, for one page of the answer.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::TokenSource,
-    core::{Agent, JobRequest, ParallelJobs},
+    core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder},
 };
 
 /// The kinds of parallel jobs that self-hosted agents use up.
@@ -43,6 +43,8 @@ pub struct RestClient {
     no_limits: Memory<()>,
     /// Whether the server refused `completedRequestCount`.
     asks_for_all: AtomicBool,
+    /// Whether the server refused `includeLastCompletedRequest`.
+    knows_no_last_request: AtomicBool,
 }
 
 impl RestClient {
@@ -70,6 +72,7 @@ impl RestClient {
             unfit: Memory::new(UNFIT_SPAN),
             no_limits: Memory::new(NO_LIMITS_SPAN),
             asks_for_all: AtomicBool::new(false),
+            knows_no_last_request: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +94,25 @@ impl RestClient {
         }
         Err(Failure::Final(Error::Unreadable("a list without an end".to_owned())))
     }
+
+    /// A list that is asked for with a parameter that not every server takes, and without it once it was refused.
+    async fn list_with<T: Wire>(
+        &self,
+        plain: Request,
+        (name, value): (&'static str, &str),
+        refused: &AtomicBool,
+    ) -> Result<Vec<T::Model>, Error> {
+        if !refused.load(Ordering::Relaxed) {
+            match self.list::<T>(&plain.clone().with(name, value)).await {
+                Err(Failure::BadRequest(_)) => {}
+                other => return Ok(other?),
+            }
+        }
+        let models = self.list::<T>(&plain).await?;
+        // It was the parameter, and not the question.
+        refused.store(true, Ordering::Relaxed);
+        Ok(models)
+    }
 }
 
 impl AzureDevOps for RestClient {
@@ -111,21 +133,17 @@ impl AzureDevOps for RestClient {
     }
 
     async fn job_requests(&self, pool: PoolId) -> Result<Vec<JobRequest>, Error> {
-        let all = Request::job_requests(pool);
-        if !self.asks_for_all.load(Ordering::Relaxed) {
-            let unfinished = all.clone().with("completedRequestCount", "0");
-            match self.list::<JobRequestJson>(&unfinished).await {
-                Err(Failure::BadRequest(_)) => {}
-                other => return Ok(other?),
-            }
-        }
-        let requests = self.list::<JobRequestJson>(&all).await?;
-        self.asks_for_all.store(true, Ordering::Relaxed);
-        Ok(requests)
+        self.list_with::<JobRequestJson>(
+            Request::job_requests(pool),
+            ("completedRequestCount", "0"),
+            &self.asks_for_all,
+        )
+        .await
     }
 
     async fn agents(&self, pool: PoolId) -> Result<Vec<Agent>, Error> {
-        Ok(self.list::<AgentJson>(&Request::agents(pool)).await?)
+        let last_request = ("includeLastCompletedRequest", "true");
+        self.list_with::<AgentJson>(Request::agents(pool), last_request, &self.knows_no_last_request).await
     }
 
     /// Undocumented, and unknown to Azure DevOps Server: where the server does not tell, nothing is limited.
@@ -150,12 +168,42 @@ impl AzureDevOps for RestClient {
         }
         Ok(limits)
     }
+
+    async fn disable(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
+        gone_is_done(self.caller.change(&Request::disable(pool, agent)).await)
+    }
+
+    async fn deregister(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
+        gone_is_done(self.caller.change(&Request::deregister(pool, agent)).await)
+    }
+
+    async fn register(&self, pool: PoolId, placeholder: &Placeholder) -> Result<(), Error> {
+        Ok(self.caller.change(&Request::register(pool, placeholder)).await?)
+    }
+
+    async fn update(&self, pool: PoolId, agent: AgentId, placeholder: &Placeholder) -> Result<(), Error> {
+        Ok(self.caller.change(&Request::update(pool, agent, placeholder)).await?)
+    }
+
+    fn stretch(&self) -> f64 {
+        self.caller.stretch()
+    }
+}
+
+/// What shall take no more job requests, or not be there, is no trouble when it is gone.
+fn gone_is_done(result: Result<(), Failure>) -> Result<(), Error> {
+    match result {
+        Err(Failure::Gone(_)) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 fn tells_no_limits(failure: &Failure) -> bool {
     matches!(
         failure,
-        Failure::BadRequest(_) | Failure::Final(Error::NotFound(_) | Error::Forbidden(_) | Error::Unreadable(_))
+        Failure::BadRequest(_)
+            | Failure::Gone(_)
+            | Failure::Final(Error::NotFound(_) | Error::Forbidden(_) | Error::Unreadable(_))
     ) || matches!(failure, Failure::Final(Error::Unavailable { status, .. }) if *status < 500)
 }
 

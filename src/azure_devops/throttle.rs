@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Error;
 
 /// The window that usage is counted in is five minutes; whoever asks for more than an hour's silence is mistaken.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// The pause after a 429 that does not say how long.
 const UNSAID_PAUSE: Duration = Duration::from_secs(10);
@@ -72,9 +72,11 @@ fn asked_pause(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Optio
 }
 
 fn until_reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    if number(headers, "x-ratelimit-remaining")? > 0.0 {
-        return None;
-    }
+    if number(headers, "x-ratelimit-remaining")? > 0.0 { None } else { left_until_reset(headers, now) }
+}
+
+/// The time until all that was used up is given back. None if that has passed, or is not told.
+pub(super) fn left_until_reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let reset = number(headers, "x-ratelimit-reset")?;
     // By the server's own clock where it tells it, so that a wrong clock here does no harm.
     let date = text(headers, DATE.as_str()).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
@@ -93,11 +95,13 @@ fn duration(seconds: f64) -> Option<Duration> {
     if seconds < 0.0 { None } else { Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE)) }
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
+/// A header that is a number.
+pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     text(headers, name)?.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// A header that is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 

@@ -193,6 +193,12 @@ pub(super) struct AgentJson {
     #[serde(default, deserialize_with = "lenient")]
     assigned_request: Option<AssignedJson>,
     #[serde(default, deserialize_with = "lenient")]
+    last_completed_request: Option<CompletedJson>,
+    #[serde(default, deserialize_with = "moment")]
+    created_on: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    status_changed_on: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient")]
     system_capabilities: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "lenient")]
     user_capabilities: BTreeMap<String, Value>,
@@ -202,6 +208,13 @@ pub(super) struct AgentJson {
 #[serde(rename_all = "camelCase")]
 struct AssignedJson {
     request_id: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CompletedJson {
+    #[serde(default, deserialize_with = "moment")]
+    finish_time: Option<Timestamp>,
 }
 
 impl Wire for AgentJson {
@@ -216,9 +229,9 @@ impl Wire for AgentJson {
             online: self.status.is_some_and(|status| status.eq_ignore_ascii_case("online")),
             assigned: self.assigned_request.map(|request| RequestId(request.request_id)),
             capabilities: capabilities.map(|(name, value)| (name, plain(value))).collect::<Capabilities>(),
-            created_at: None,
-            status_changed_at: None,
-            last_finished_at: None,
+            created_at: self.created_on,
+            status_changed_at: self.status_changed_on,
+            last_finished_at: self.last_completed_request.and_then(|request| request.finish_time),
         })
     }
 }

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Somebody else changed it at the same time, or a precondition does not hold (409).
     Conflict,
+    /// The version or the page that was asked for is too old (410).
+    Expired,
     /// The object is not valid (400, 422).
     Invalid,
     /// The API server is overloaded or ill (429, 5xx).
@@ -56,7 +58,7 @@ impl ErrorKind {
     /// Whether the same call may well succeed a little later.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Conflict)
+        matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Conflict | Self::Expired)
     }
 }
 
@@ -100,6 +102,7 @@ fn from_status(status: &Status) -> (ErrorKind, String, Option<String>) {
     }
     let kind = match (status.code, status.reason.as_str()) {
         (_, "AlreadyExists") => ErrorKind::AlreadyExists,
+        (410, _) => ErrorKind::Expired,
         (409, _) => ErrorKind::Conflict,
         (404, _) => ErrorKind::NotFound,
         (400 | 422, _) => ErrorKind::Invalid,
@@ -120,13 +123,20 @@ fn missing_right(said: &str) -> Option<String> {
         Some(group) if !group.is_empty() => format!("{resource}.{group}"),
         _ => resource.to_owned(),
     };
-    let namespace = quoted("in the namespace \"").map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
-    Some(if user.starts_with("system:serviceaccount:") && !namespace.is_empty() {
-        format!("kubectl apply{namespace} -f manifests/role.yaml (the Role lets {user} {verb} {resource})")
-    } else {
-        format!(
-            "have the right to {verb} {resource} given to {user}; `kubectl auth can-i {verb} {resource}{namespace}` shows it"
-        )
+    let namespace = quoted("in the namespace \"");
+    let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
+    Some(match (account, namespace) {
+        // The Role alone gives nobody anything, and an account of another namespace is not the one that ours is bound to.
+        (Some((of, name)), Some(namespace)) => format!(
+            "kubectl apply -n {namespace} -f manifests/role.yaml; kubectl create rolebinding kubectl-ado-{of}-{name} \
+             -n {namespace} --role=kubectl-ado --serviceaccount={of}:{name}"
+        ),
+        _ => {
+            let scope = namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+            format!(
+                "have the right to {verb} {resource} given to {user}; `kubectl auth can-i {verb} {resource}{scope}` shows it"
+            )
+        }
     })
 }
 
@@ -223,6 +233,7 @@ mod tests {
             (422, "Invalid", "Job.batch \"x\" is invalid", ErrorKind::Invalid),
             (429, "TooManyRequests", "too many requests", ErrorKind::Busy),
             (503, "", "upstream connect error", ErrorKind::Busy),
+            (410, "Expired", "too old resource version", ErrorKind::Expired),
             (418, "", "teapot", ErrorKind::Unexpected),
         ] {
             assert_eq!(from_api(code, reason, message).kind, kind, "{code} {message}");
@@ -230,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_names_verb_and_resource_and_the_role() {
-        let said = "jobs.batch is forbidden: User \"system:serviceaccount:ado:ado\" cannot list resource \"jobs\" in API group \"batch\" in the namespace \"agents\"";
+    fn a_missing_right_comes_with_the_role_and_its_binding_to_the_account() {
+        let said = "jobs.batch is forbidden: User \"system:serviceaccount:ado:default\" cannot list resource \"jobs\" in API group \"batch\" in the namespace \"agents\"";
         let error = from_api(403, "Forbidden", said);
         assert_eq!(error.kind, ErrorKind::Forbidden);
         assert!(error.message.contains("cannot list resource \"jobs\""), "{error}");
         assert_eq!(
             error.fix.unwrap(),
-            "kubectl apply -n agents -f manifests/role.yaml (the Role lets system:serviceaccount:ado:ado list jobs.batch)"
+            "kubectl apply -n agents -f manifests/role.yaml; kubectl create rolebinding kubectl-ado-ado-default -n agents --role=kubectl-ado --serviceaccount=ado:default"
         );
     }
 

@@ -16,9 +16,13 @@ pub(super) enum LogFormat {
     Text,
 }
 
+/// What this project has to say, and warnings of others. kube logs each connection that fails, in each pass; we tell it
+/// once.
+const QUIET: &str = "warn,kube_client::client::builder=off,kubectl_ado=info";
+
 /// Starts logging to standard error. RUST_LOG chooses what is logged; without it, what this project has to say.
 pub(super) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,kubectl_ado=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));
     let terminal = std::io::stderr().is_terminal();
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let json = match format {

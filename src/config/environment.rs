@@ -88,7 +88,14 @@ impl Environment {
             problems.error(format!("{origin} is not valid UTF-8"));
             return None;
         }
-        match parse(self.get(name)?) {
+        let text = self.get(name)?;
+        match parse(text) {
+            // Names, images and prefixes are shown in logs, Jobs and to Azure DevOps.
+            Ok(_) if name != "ORG_PAT" && problems.stands_in(text) => {
+                let mend = "take it out there: the token belongs into ORG_PAT_FILE or ORG_PAT alone";
+                problems.wrong(&origin, Wrong::new("has the token of ORG_PAT in it").mend(mend));
+                None
+            }
             Ok(value) => Some(Found { value, origin }),
             Err(wrong) => {
                 problems.wrong(&origin, wrong);

@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 /// Shorter tokens (those of examples) would be found in ordinary words.
 const SHORTEST_HIDDEN_TOKEN: usize = 8;
 
+/// Azure DevOps gives out tokens of 52 and 84 characters.
+const SHORTEST_REAL_TOKEN: usize = 20;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -101,6 +104,12 @@ impl Problems {
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
+    }
+
+    /// Whether the token is in a text. Short ones (those of examples) may be there by chance.
+    pub(super) fn stands_in(&self, text: &str) -> bool {
+        let token = self.token.as_ref().map(ExposeSecret::expose_secret);
+        token.is_some_and(|token| token.len() >= SHORTEST_REAL_TOKEN && text.contains(token))
     }
 
     pub(super) fn has_errors(&self) -> bool {

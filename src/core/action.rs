@@ -88,6 +88,20 @@ pub struct Placeholder {
     pub capabilities: Capabilities,
 }
 
+impl StopReason {
+    /// One word for metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotNeeded => "not_needed",
+            Self::TakenBack => "taken_back",
+            Self::NeverCame(_) => "never_came",
+            Self::AgentEnded => "agent_ended",
+            Self::Hangs => "hangs",
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,24 +8,54 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    JobRequest, LimitScope, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, RunPhase, Snapshot, Verdict,
+    AgentAction, JobRequest, LimitScope, Policy, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase,
+    Snapshot, StopRun, Verdict,
+    health::{Allowance, allowance, quota_trouble},
     name::run_name,
+    placeholder::{has_to_learn, tend},
     survey::{Survey, urgency},
+    upkeep::{Patience, registrations, upkeep},
 };
 
 /// The wait after a first failure; it doubles with each further one.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(10);
 
-/// The longest wait between two attempts.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// The longest wait between two attempts. A failed run has to be remembered for at least so long.
+pub const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 /// What to do, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Agents to start, the most urgent first.
     pub starts: Vec<StartRun>,
+    /// Runs to end. Never one whose agent has a job request.
+    pub stops: Vec<StopRun>,
+    /// Changes to registrations.
+    pub agents: Vec<AgentAction>,
     /// One for each pool that was observed.
     pub pools: Vec<PoolPlan>,
+    /// When time alone will have changed the plan.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Adds what a later look at the same moment found missing.
+    fn take_on(&mut self, later: &Self) {
+        self.starts.extend(later.starts.iter().cloned());
+        for (pool, later) in self.pools.iter_mut().zip(&later.pools) {
+            for ((_, verdict), (_, later)) in pool.verdicts.iter_mut().zip(&later.verdicts) {
+                if matches!(later, Verdict::Starting { .. }) {
+                    *verdict = later.clone();
+                }
+            }
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.starts.is_empty() && self.stops.is_empty() && self.agents.is_empty()
+    }
 }
 
 /// An agent to be started.
@@ -43,6 +73,26 @@ pub struct StartRun {
     pub attempt: u32,
     /// The template's revision.
     pub revision: String,
+}
+
+impl StartRun {
+    /// The run as it will be seen first, if it is started at this moment.
+    #[must_use]
+    pub fn expected(&self, now: Timestamp) -> Run {
+        Run {
+            name: self.name.clone(),
+            pool: self.pool.clone(),
+            template: self.template.clone(),
+            purpose: self.purpose,
+            attempt: self.attempt,
+            created_at: now,
+            phase: RunPhase::Live,
+            revision: self.revision.clone(),
+            progress: Progress::Pending,
+            trouble: None,
+            agent_ended_at: None,
+        }
+    }
 }
 
 /// How one pool stands.
@@ -71,19 +121,41 @@ pub struct Counts {
     pub busy: u32,
     /// Runs of ours whose agent is online and free.
     pub idle: u32,
-    /// Agents in the pool that are not online, ours or not.
-    pub offline: u32,
+    /// Agents in the pool that are not online, ours or not. `None` if nobody looked.
+    pub offline: Option<u32>,
 }
 
-/// Decides. The same arguments always give the same plan, and a plan whose actions took effect is followed by one
-/// without actions.
+/// Decides. The same arguments always give the same plan, and a plan whose starts took effect is followed by one
+/// without starts.
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
+    let mut plan = decide(policy, snapshot, now);
+    let starting = |verdict: &Verdict| matches!(verdict, Verdict::Starting { .. } | Verdict::Covered);
+    let all_served = plan.pools.iter().flat_map(|pool| &pool.verdicts).all(|(_, verdict)| starting(verdict));
+    let any_warm = plan.starts.iter().any(|start| matches!(start.purpose, Purpose::Slot(_)));
+    if plan.starts.is_empty() || (all_served && !any_warm) {
+        return plan;
+    }
+    // A new agent may be what sets another one free for a request that could get none of its own, and is missing again
+    // then. So it is looked at what the starts come to, until nothing is missing.
+    let mut world = snapshot.clone();
+    let mut latest = plan.starts.clone();
+    while !latest.is_empty() {
+        world.expect(&latest, now);
+        let next = decide(policy, &world, now);
+        plan.take_on(&next);
+        latest = next.starts;
+    }
+    plan
+}
+
+fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut planner = Planner::new(policy, snapshot, now);
     planner.set_aside_what_has_no_parallel_job(snapshot);
     for pool in &mut planner.pools {
         pool.survey.match_supply(policy.start_timeout, now);
     }
+    planner.keep_up();
     planner.serve_requests();
     planner.fill_slots();
     planner.finish()
@@ -96,6 +168,11 @@ struct Planner<'a> {
     /// Live runs over all pools, planned ones included.
     live: u32,
     starts: Vec<StartRun>,
+    stops: Vec<StopRun>,
+    agents: Vec<AgentAction>,
+    wake_at: Option<Timestamp>,
+    /// Set while a pod is refused for want of quota: no further agent is started then.
+    quota: Option<Allowance>,
 }
 
 /// One pool while its plan is made.
@@ -103,6 +180,8 @@ struct PoolWork<'a> {
     policy: &'a PoolPolicy,
     /// The last attempt for each purpose.
     last: HashMap<Key<'a>, &'a Run>,
+    /// How many agents of each template may be starting.
+    allowances: Vec<Allowance>,
     survey: Survey<'a>,
     live: u32,
 }
@@ -120,6 +199,7 @@ fn key(template: &str, purpose: Purpose) -> Key<'_> {
 /// Why an agent is not started.
 enum Refusal {
     Limit(LimitScope, u32),
+    Health(Allowance),
     BackOff(Timestamp, u32, String),
 }
 
@@ -130,11 +210,49 @@ impl<'a> Planner<'a> {
             .iter()
             .filter_map(|observed| {
                 let pool = policy.pools.iter().find(|pool| pool.name == observed.pool)?;
-                Some(PoolWork::new(pool, observed))
+                Some(PoolWork::new(pool, observed, now))
             })
             .collect();
         let live = snapshot.live_elsewhere + pools.iter().map(|pool| pool.live).sum::<u32>();
-        Self { policy, now, pools, live, starts: Vec::new() }
+        let runs = snapshot.pools.iter().flat_map(|pool| &pool.runs);
+        Self {
+            policy,
+            now,
+            pools,
+            live,
+            starts: Vec::new(),
+            stops: Vec::new(),
+            agents: Vec::new(),
+            wake_at: None,
+            quota: quota_trouble(runs),
+        }
+    }
+
+    /// Tends the agents that exist and their registrations.
+    fn keep_up(&mut self) {
+        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout };
+        for pool in &mut self.pools {
+            let PoolWork { policy, survey, .. } = pool;
+            let mut spare: Vec<u32> = survey
+                .templates
+                .iter()
+                .zip(&policy.templates)
+                .map(|(tally, template)| {
+                    let scale = template.scale_at(self.now);
+                    tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min))
+                })
+                .collect();
+            let upkeep = upkeep(policy, survey.observed, &survey.roster, &mut spare, patience, self.now);
+            self.stops.extend(upkeep.stops);
+            self.agents.extend(upkeep.agents);
+            self.wake_at = earliest(self.wake_at, upkeep.wake_at);
+            // Nothing is said of registrations when nobody looked at them.
+            if survey.observed.agents.is_some() {
+                let (ours, runs) = (&self.policy.installation, &survey.observed.runs);
+                self.agents.extend(registrations(&policy.name, survey.observed, &survey.roster, ours, self.now));
+                self.agents.extend(tend(policy, ours, &self.policy.organization, runs, &survey.roster));
+            }
+        }
     }
 
     /// An agent for a request that Azure DevOps will not hand out would only idle, so such a request takes no part.
@@ -186,7 +304,25 @@ impl<'a> Planner<'a> {
         match self.start(index, template, Purpose::Request(request.id)) {
             Ok(run) => Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() },
             Err(Refusal::Limit(scope, limit)) => Verdict::AtMaximum { scope, limit },
-            Err(Refusal::BackOff(until, attempt, reason)) => Verdict::BackingOff { until, attempt, reason },
+            Err(Refusal::BackOff(until, attempt, reason)) => {
+                self.wake_at = earliest(self.wake_at, Some(until));
+                Verdict::BackingOff { until, attempt, reason }
+            }
+            Err(Refusal::Health(allowance)) => self.unhealthy(index, template, allowance),
+        }
+    }
+
+    fn unhealthy(&mut self, index: usize, template: usize, allowance: Allowance) -> Verdict {
+        let template = self.pools[index].policy.templates[template].name.clone();
+        match allowance {
+            Allowance::Trouble { run, trouble } => Verdict::Trouble { run, trouble },
+            Allowance::BackOff { until, failures, reason } => {
+                self.wake_at = earliest(self.wake_at, Some(until));
+                Verdict::TemplateFails { template, until, failures, reason }
+            }
+            Allowance::AtMost(limit) => Verdict::TryingOut { limit, template },
+            // Refuses nothing.
+            Allowance::Any => Verdict::Covered,
         }
     }
 
@@ -204,8 +340,12 @@ impl<'a> Planner<'a> {
     }
 
     fn fill_to_minimum(&mut self, index: usize, template: usize) {
-        let scale = self.pools[index].policy.templates[template].scale_at(self.now);
-        while self.pools[index].survey.templates[template].live < scale.min {
+        let PoolWork { policy, survey, .. } = &self.pools[index];
+        let kind = &policy.templates[template];
+        let to_learn =
+            survey.observed.agents.is_some() && has_to_learn(kind, survey.learned[template].as_ref(), &survey.roster);
+        let least = kind.scale_at(self.now).min.max(u32::from(to_learn));
+        while self.pools[index].survey.templates[template].live < least {
             if self.start_warm(index, template).is_err() {
                 return;
             }
@@ -261,6 +401,7 @@ impl<'a> Planner<'a> {
             }
         }
         let attempt = next_attempt(pool.last.get(&key(&kind.name, purpose)).copied(), self.now)?;
+        pool.allow(template, self.quota.as_ref())?;
         let name = run_name(
             &kind.name_prefix,
             &self.policy.installation,
@@ -280,18 +421,19 @@ impl<'a> Planner<'a> {
         });
         pool.live += 1;
         pool.survey.templates[template].live += 1;
+        pool.survey.templates[template].starting += 1;
         self.live += 1;
         Ok(name)
     }
 
     fn finish(self) -> Plan {
-        let pools = self.pools.into_iter().map(PoolWork::finish).collect();
-        Plan { starts: self.starts, pools }
+        let Self { starts, stops, agents, wake_at, .. } = self;
+        Plan { starts, stops, agents, pools: self.pools.into_iter().map(PoolWork::finish).collect(), wake_at }
     }
 }
 
 impl<'a> PoolWork<'a> {
-    fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot) -> Self {
+    fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, now: Timestamp) -> Self {
         let mut last: HashMap<Key<'_>, &Run> = HashMap::new();
         for run in &observed.runs {
             let known = last.entry(key(&run.template, run.purpose)).or_insert(run);
@@ -300,7 +442,27 @@ impl<'a> PoolWork<'a> {
             }
         }
         let live = observed.runs.iter().filter(|run| run.is_live()).count().try_into().unwrap_or(u32::MAX);
-        Self { policy, last, survey: Survey::of(policy, observed), live }
+        let survey = Survey::of(policy, observed);
+        let allowances = policy
+            .templates
+            .iter()
+            .zip(&survey.learned)
+            .map(|(template, known)| {
+                let proven = known.as_ref().is_some_and(|known| known.is_current);
+                allowance(template, &observed.runs, &survey.roster, proven, now)
+            })
+            .collect();
+        Self { policy, last, allowances, survey, live }
+    }
+
+    /// Whether the template's health lets one more agent start.
+    fn allow(&self, template: usize, quota: Option<&Allowance>) -> Result<(), Refusal> {
+        let allowance = quota.unwrap_or(&self.allowances[template]);
+        match allowance {
+            Allowance::Any => Ok(()),
+            Allowance::AtMost(limit) if self.survey.templates[template].starting < *limit => Ok(()),
+            refused => Err(Refusal::Health(refused.clone())),
+        }
     }
 
     fn finish(self) -> PoolPlan {
@@ -308,6 +470,15 @@ impl<'a> PoolWork<'a> {
         let verdicts = survey.order.iter().filter_map(|id| Some((*id, survey.verdicts.get(id)?.clone()))).collect();
         PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts }
     }
+}
+
+/// The wait after so many failures in a row, at least one.
+pub(super) fn back_off(failures: u32) -> Duration {
+    LONGEST_BACK_OFF.min(FIRST_BACK_OFF * 2u32.pow(failures.saturating_sub(1).min(10)))
+}
+
+fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// The number of the next attempt, or until when it has to wait. A first agent that ended well without serving its
@@ -321,7 +492,6 @@ fn next_attempt(last: Option<&Run>, now: Timestamp) -> Result<u32, Refusal> {
         RunPhase::Failed(at, reason) => (*at, last.attempt, reason.as_str()),
     };
     let Some(doublings) = failures.checked_sub(1) else { return Ok(next) };
-    let wait = LONGEST_BACK_OFF.min(FIRST_BACK_OFF * 2u32.pow(doublings.min(10)));
-    let until = ended_at + wait;
+    let until = ended_at + back_off(doublings + 1);
     if now < until { Err(Refusal::BackOff(until, next, reason.to_owned())) } else { Ok(next) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Agent, AgentId, Capabilities, JobRequest, PoolPolicy, PoolSnapshot, RequestId, Run, Stage};
+use super::{Agent, AgentId, JobRequest, PoolSnapshot, RequestId, Run, Stage};
 
 pub(super) struct Roster<'a> {
     by_id: HashMap<AgentId, &'a Agent>,
@@ -63,16 +63,7 @@ impl<'a> Roster<'a> {
         self.agents.iter().filter(|agent| !agent.online).count()
     }
 
-    /// For each template the capabilities of one agent of it that is online.
-    pub(super) fn learned(&self, policy: &PoolPolicy, runs: &[Run]) -> Vec<Option<&'a Capabilities>> {
-        let mut learned = vec![None; policy.templates.len()];
-        for run in runs {
-            let template = policy.templates.iter().position(|template| template.name == run.template);
-            let online = self.agent_of(run).filter(|agent| agent.online);
-            if let (Some(agent), Some(template)) = (online, template) {
-                learned[template].get_or_insert(&agent.capabilities);
-            }
-        }
-        learned
+    pub(super) fn agents(&self) -> &'a [Agent] {
+        self.agents
     }
 }

@@ -8,8 +8,10 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Capabilities, Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Stage, Verdict,
-    matching::assign, roster::Roster,
+    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Stage, Verdict,
+    matching::assign,
+    placeholder::{Learned, learned},
+    roster::Roster,
 };
 
 /// What taking stock of a pool gives.
@@ -23,9 +25,9 @@ pub(super) struct Survey<'a> {
     /// One for each agent template of the policy.
     pub(super) templates: Vec<Tally>,
     policy: &'a PoolPolicy,
-    observed: &'a PoolSnapshot,
-    roster: Roster<'a>,
-    learned: Vec<Option<&'a Capabilities>>,
+    pub(super) roster: Roster<'a>,
+    pub(super) learned: Vec<Option<Learned<'a>>>,
+    pub(super) observed: &'a PoolSnapshot,
 }
 
 /// How many agents of one template there are.
@@ -33,6 +35,8 @@ pub(super) struct Survey<'a> {
 pub(super) struct Tally {
     /// Not ended.
     pub(super) live: u32,
+    /// Not ended and not online yet.
+    pub(super) starting: u32,
     /// Idle or starting, and not needed by a waiting request.
     pub(super) spare: u32,
     /// Warm slots in use.
@@ -64,14 +68,14 @@ impl<'a> Survey<'a> {
     pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot) -> Self {
         let roster = Roster::of(observed);
         let mut survey = Self {
-            counts: Counts { offline: count(roster.offline()), ..Counts::default() },
+            counts: Counts { offline: observed.agents.is_some().then(|| count(roster.offline())), ..Counts::default() },
             order: Vec::new(),
             open: Vec::new(),
             verdicts: HashMap::new(),
             templates: policy.templates.iter().map(|_| Tally::default()).collect(),
             policy,
             observed,
-            learned: roster.learned(policy, &observed.runs),
+            learned: policy.templates.iter().map(|kind| learned(kind, &observed.runs, &roster)).collect(),
             roster,
         };
         let mut waiting: Vec<&JobRequest> = Vec::new();
@@ -137,7 +141,7 @@ impl<'a> Survey<'a> {
         }
         for request in waiting {
             if covered.contains(&request.id) {
-                self.verdicts.insert(request.id, Verdict::Covered);
+                self.verdicts.insert(request.id, self.covered(request));
             } else {
                 self.open.push(request);
             }
@@ -146,6 +150,16 @@ impl<'a> Survey<'a> {
             if let Some(template) = *template {
                 self.templates[template].spare += count(members.len() - used);
             }
+        }
+    }
+
+    /// A request whose own agent has trouble starting is told so, although the agent may still come.
+    fn covered(&self, request: &JobRequest) -> Verdict {
+        let own = |run: &&Run| run.is_live() && run.purpose == Purpose::Request(request.id);
+        let troubled = self.observed.runs.iter().filter(own).find_map(|run| Some((run, run.trouble.clone()?)));
+        match troubled {
+            Some((run, trouble)) => Verdict::Trouble { run: run.name.clone(), trouble },
+            None => Verdict::Covered,
         }
     }
 
@@ -176,6 +190,8 @@ impl<'a> Survey<'a> {
                     self.counts.busy += 1;
                     continue;
                 }
+                // It has done its one job and is about to go.
+                Some(agent) if agent.last_finished_at.is_some() => continue,
                 Some(agent) if agent.online => {
                     self.counts.idle += 1;
                     if !agent.enabled {
@@ -185,6 +201,9 @@ impl<'a> Survey<'a> {
                 }
                 _ => {
                     self.counts.starting += 1;
+                    if let Some(template) = template {
+                        self.templates[template].starting += 1;
+                    }
                     if now >= run.created_at + start_timeout {
                         continue;
                     }
@@ -225,8 +244,11 @@ impl<'a> Survey<'a> {
     /// What a template lacks: by its declaration, or where it declares nothing by what an agent of it was seen to offer.
     pub(super) fn unmet<'d>(&self, template: usize, demands: &'d [Demand]) -> Option<&'d Demand> {
         let kind = &self.policy.templates[template];
-        match (&kind.capabilities, self.learned[template]) {
-            (None, Some(seen)) => demands.iter().find(|demand| !kind.ignores(demand) && !seen.satisfy(demand)),
+        match (&kind.capabilities, &self.learned[template]) {
+            // What was learned of another revision may have changed with it.
+            (None, Some(Learned { capabilities, is_current: true })) => {
+                demands.iter().find(|demand| !kind.ignores(demand) && !capabilities.satisfy(demand))
+            }
             _ => kind.unmet(demands),
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::{Trouble, TroubleKind};
+
 /// What is being done about a waiting job request, or what stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -42,6 +44,31 @@ pub enum Verdict {
         /// How many the organization has.
         total: u32,
     },
+    /// An agent that was started for it, or for another one, has trouble that more of them would only share.
+    Trouble {
+        /// The run that has it.
+        run: String,
+        /// Which.
+        trouble: Trouble,
+    },
+    /// The image of its agent template has yet to be seen working, and is being tried by a few agents.
+    TryingOut {
+        /// By how many at once.
+        limit: u32,
+        /// Their agent template.
+        template: String,
+    },
+    /// The last agents of its template failed one after the other; the next try waits.
+    TemplateFails {
+        /// The agent template.
+        template: String,
+        /// Until when.
+        until: Timestamp,
+        /// How many failed.
+        failures: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
     /// Its last agent failed; the next try waits.
     BackingOff {
         /// Until when.
@@ -74,6 +101,18 @@ impl fmt::Display for LimitScope {
     }
 }
 
+impl fmt::Display for TroubleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "the image cannot be pulled",
+            Self::Unschedulable => "no node takes the agent",
+            Self::Quota => "a quota is used up",
+            Self::Refused => "the agent's pod is refused",
+            Self::Volume => "a volume of the agent cannot be mounted",
+        })
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,6 +124,16 @@ impl fmt::Display for Verdict {
             Self::AtMaximum { scope, limit } => write!(f, "at the maximum of {limit} agents of the {scope}"),
             Self::ParallelJobs { tag, total } => {
                 write!(f, "all {total} parallel jobs ({tag}) of the organization are in use")
+            }
+            Self::Trouble { run, trouble } => write!(f, "{} ({run}): {}", trouble.kind, trouble.message),
+            Self::TryingOut { limit, template } => {
+                write!(f, "template {template} is being tried out by {limit} agents before more are started")
+            }
+            Self::TemplateFails { template, until, failures, reason } => {
+                write!(
+                    f,
+                    "{failures} agents of template {template} failed ({reason}); the next one waits until {until:.0}"
+                )
             }
             Self::BackingOff { until, attempt, reason } => {
                 write!(f, "attempt {attempt} waits until {until:.0}: the last agent failed ({reason})")

@@ -4,7 +4,7 @@ use super::{AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHos
 use crate::{
     cluster::{Access, connect},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
-    core::{Installation, Run, StartRun},
+    core::{Installation, Run, StartRun, StopRun},
 };
 
 /// A place where agents run.
@@ -90,6 +90,20 @@ impl AgentHost for Host {
         match self {
             Self::Kubernetes(host) => host.start(run).await,
             Self::Local(host) => host.start(run).await,
+        }
+    }
+
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.stop(run).await,
+            Self::Local(host) => AgentHost::stop(host, run).await,
+        }
+    }
+
+    async fn changed(&self) {
+        match self {
+            Self::Kubernetes(host) => host.changed().await,
+            Self::Local(host) => host.changed().await,
         }
     }
 

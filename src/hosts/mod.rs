@@ -7,15 +7,27 @@ pub mod local;
 
 pub use host::{Host, Reached};
 
-use crate::core::{Run, StartRun};
+use crate::core::{Run, StartRun, StopRun};
 
 /// What the orchestrator asks of a host. Every call has a deadline of its own.
 pub trait AgentHost {
-    /// All runs of this installation, ended ones included for as long as the host keeps them.
+    /// All runs of this installation, ended ones included for as long as the host keeps them. What was just started
+    /// is among them and what was just stopped is not, even where the host itself shows it late. A view that may be
+    /// out of date is an error.
     async fn runs(&self) -> Result<Vec<Run>, HostError>;
+
+    /// Waits until [`AgentHost::runs`] may answer something else than it last did. May be dropped at any time. A host
+    /// that does not know waits for ever.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 
     /// Starts an agent. Repeating it is harmless: the name decides, and what is there already is success.
     async fn start(&self, run: &StartRun) -> Result<Started, HostError>;
+
+    /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
+    /// has taken its name, which is left alone.
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError>;
 
     /// Puts away what ended runs left behind and what no run needs any more. `runs` is what [`AgentHost::runs`] last
     /// said. Called after each pass; cheap when there is nothing to do.

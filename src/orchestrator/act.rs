@@ -1,4 +1,5 @@
-//! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused.
+//! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused. `go_on` is asked
+//! before each action whether it may still begin: another orchestrator may lead by then, or it is time to stop.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,12 +8,16 @@ use tokio::time::Instant;
 
 use super::pace::BackOff;
 use crate::{
-    core::StartRun,
+    azure_devops::{AzureDevOps, Error, PoolId},
+    core::{AgentAction, AgentChange, StartRun, StopRun},
     hosts::{AgentHost, HostError, Started},
 };
 
 /// Starts in flight at once. More makes no API server faster, only its queue longer.
 const CONCURRENT_STARTS: usize = 16;
+
+/// Changes to registrations in flight at once. None of them is urgent.
+const CONCURRENT_CHANGES: usize = 4;
 
 /// A pool and one of its agent templates: what one refusal speaks for.
 pub(super) type Kind = (String, String);
@@ -47,12 +52,56 @@ pub(super) struct Acted {
     pub(super) result: Result<Started, HostError>,
 }
 
-/// Starts what the plan says for as long as it `may_act`, telling `report` of each as it comes out.
-pub(super) async fn act<H: AgentHost>(
+/// Ends the runs that the plan says, telling `report` of each as it comes out.
+pub(super) async fn stop_runs<H: AgentHost>(
+    host: &H,
+    stops: Vec<StopRun>,
+    go_on: impl Fn() -> bool,
+    mut report: impl FnMut(&StopRun, Result<(), HostError>),
+) {
+    let mut stopping = stream::iter(stops)
+        .take_while(|_| ready(go_on()))
+        .map(async |stop| {
+            let result = host.stop(&stop).await;
+            (stop, result)
+        })
+        .buffer_unordered(CONCURRENT_STARTS);
+    while let Some((stop, result)) = stopping.next().await {
+        report(&stop, result);
+    }
+}
+
+/// Changes registrations as the plan says, telling `report` of each as it comes out. Each change is harmless when it is
+/// repeated, and the next pass repeats what failed.
+pub(super) async fn change_agents<A: AzureDevOps>(
+    azure_devops: &A,
+    actions: Vec<(PoolId, AgentAction)>,
+    go_on: impl Fn() -> bool,
+    mut report: impl FnMut(&AgentAction, Result<(), Error>),
+) {
+    let mut changing = stream::iter(actions)
+        .take_while(|_| ready(go_on()))
+        .map(async |(pool, action)| {
+            let result = match &action.change {
+                AgentChange::Disable(agent, _) => azure_devops.disable(pool, agent.id).await,
+                AgentChange::Deregister(agent, _) => azure_devops.deregister(pool, agent.id).await,
+                AgentChange::Register(placeholder) => azure_devops.register(pool, placeholder).await,
+                AgentChange::Update(agent, placeholder) => azure_devops.update(pool, *agent, placeholder).await,
+            };
+            (action, result)
+        })
+        .buffer_unordered(CONCURRENT_CHANGES);
+    while let Some((action, result)) = changing.next().await {
+        report(&action, result);
+    }
+}
+
+/// Starts what the plan says, telling `report` of each as it comes out.
+pub(super) async fn start_runs<H: AgentHost>(
     host: &H,
     starts: Vec<StartRun>,
     holds: &mut Holds,
-    may_act: impl Fn() -> bool,
+    go_on: impl Fn() -> bool,
     mut report: impl FnMut(&Acted),
 ) {
     let now = Instant::now();
@@ -70,7 +119,7 @@ pub(super) async fn act<H: AgentHost>(
         let now = Instant::now();
         let batch = batch.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect::<Vec<_>>();
         let mut acted = stream::iter(batch)
-            .take_while(|_| ready(may_act()))
+            .take_while(|_| ready(go_on()))
             .map(async |start| {
                 let result = host.start(&start).await;
                 Acted { start, result }

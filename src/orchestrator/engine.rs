@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{
     Leadership, Metrics, Stop,
-    act::{Acted, Holds, act},
+    act::{Acted, Holds, change_agents, start_runs, stop_runs},
     journal::Journal,
     observe::{Polled, poll},
-    pace::{BackOff, Pace},
+    pace::{BUSY, BackOff, Pace},
 };
 use crate::{
     azure_devops::{AzureDevOps, PoolId},
@@ -27,8 +27,14 @@ use crate::{
 /// How long a round waits for the answers to its polls; what comes later belongs to a later round.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
-/// How often a loop that has nothing to do shows that it is alive.
+/// How often the registrations of a quiet pool are looked at: placeholders that somebody deleted, agents left behind.
+const LOOK_AT_AGENTS: Duration = Duration::from_secs(60);
+
+/// The longest sleep without a sign of life, for whoever watches our health.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// The most that a call for patience by Azure DevOps stretches the pace.
+const MOST_STRETCH: f64 = 60.0;
 
 /// What is in flight when we are told to stop gets this long to end.
 const LAST_ACTIONS: Duration = Duration::from_secs(10);
@@ -75,6 +81,8 @@ pub struct Engine<'a, A, H> {
 struct PoolState {
     id: Option<PoolId>,
     due: Instant,
+    /// When its agents are looked at even if all is quiet.
+    look_due: Instant,
     /// The round that sent the poll which has not been answered.
     in_flight: Option<u64>,
     pace: Pace,
@@ -87,6 +95,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let pool = || PoolState {
             id: None,
             due: Instant::now(),
+            look_due: Instant::now(),
             in_flight: None,
             pace: Pace::new(settings.polling),
             back_off: BackOff::default(),
@@ -131,7 +140,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 () = stop.wanted() => return,
                 observed = self.observe(STRAGGLERS) => match observed {
                     Ok(observed) if self.leadership.may_act() => {
-                        self.decide_and_act(observed, stop).await;
+                        tokio::select! {
+                            _ = self.decide_and_act(observed, stop) => {}
+                            () = last_call(stop) => return,
+                        }
                         self.next_due()
                     }
                     Ok(_) => self.next_due(),
@@ -155,7 +167,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             self.metrics.passed((self.settings.now)());
         }
         for pool in &mut self.pools {
-            (pool.in_flight, pool.due) = (None, Instant::now());
+            pool.in_flight = None;
+            (pool.due, pool.look_due) = (Instant::now(), Instant::now());
         }
     }
 
@@ -165,7 +178,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             biased;
             () = stop.wanted() => Outcome { failures: 1, started: 0 },
             observed = self.observe(Duration::MAX) => match observed {
-                Ok(observed) => self.decide_and_act(observed, stop).await,
+                Ok(observed) => tokio::select! {
+                    outcome = self.decide_and_act(observed, stop) => outcome,
+                    () = last_call(stop) => Outcome { failures: 1, started: 0 },
+                },
                 Err(_) => Outcome { failures: 1, started: 0 },
             },
         }
@@ -211,7 +227,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
             state.in_flight = Some(self.round);
             let pool = self.policy.pools[index].name.clone();
-            self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, Arc::clone(runs))));
+            let look = now >= state.look_due;
+            self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, look, Arc::clone(runs))));
         }
     }
 
@@ -224,6 +241,9 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         match result {
             Ok(snapshot) => {
                 state.back_off.succeeded();
+                if snapshot.agents.is_some() {
+                    state.look_due = Instant::now() + LOOK_AT_AGENTS;
+                }
                 self.journal.polled(name);
                 self.metrics.polled(name, (self.settings.now)());
                 self.metrics.observed(name, &snapshot.requests);
@@ -286,10 +306,20 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
+    /// What is ended makes room for what is started; registrations come last, because nobody waits for them.
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
-        let Self { host, holds, journal, metrics, leadership, .. } = self;
-        let may_act = || leadership.may_act();
-        let acting = act(*host, decided.starts, holds, may_act, |acted: &Acted| {
+        let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, .. } = self;
+        let Plan { starts, stops, agents, .. } = decided;
+        let go_on = || leadership.may_act() && !stop.is_wanted();
+        stop_runs(*host, stops, go_on, |run, result| {
+            journal.stopped(run, &result);
+            match result {
+                Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
+                Err(_) => outcome.failures += 1,
+            }
+        })
+        .await;
+        start_runs(*host, starts, holds, go_on, |acted: &Acted| {
             journal.acted(acted);
             match &acted.result {
                 Ok(_) => {
@@ -301,25 +331,26 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     outcome.failures += 1;
                 }
             }
+        })
+        .await;
+        let numbered = agents.into_iter().filter_map(|action| {
+            let index = policy.pools.iter().position(|pool| pool.name == action.pool)?;
+            Some((pools[index].id?, action))
         });
-        let last_call = async {
-            stop.wanted().await;
-            sleep(LAST_ACTIONS).await;
-        };
-        tokio::select! {
-            () = acting => {}
-            () = last_call => {}
-        }
+        change_agents(*azure_devops, numbered.collect(), go_on, |action, result| journal.changed(action, &result))
+            .await;
     }
 
     fn set_next_polls(&mut self, indices: &[usize], decided: &Plan) {
         for &index in indices {
             let name = &self.policy.pools[index].name;
             let counts = decided.pools.iter().find(|pool| pool.pool == *name).map(|pool| pool.counts);
-            let starts = decided.starts.iter().any(|start| start.pool == *name);
-            let busy = starts || counts.is_some_and(|counts| counts.waiting + counts.starting > 0);
+            let acts = decided.starts.iter().any(|start| start.pool == *name)
+                || decided.stops.iter().any(|stop| stop.pool == *name);
+            let busy = acts || counts.is_some_and(|counts| counts.waiting + counts.starting > 0);
+            let stretch = self.azure_devops.stretch().clamp(1.0, MOST_STRETCH);
             let state = &mut self.pools[index];
-            state.due = Instant::now() + state.pace.after(busy);
+            state.due = Instant::now() + state.pace.after(busy).mul_f64(stretch);
         }
     }
 
@@ -329,13 +360,34 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         polls.chain(self.holds.next_after(Instant::now())).min().unwrap_or_else(|| Instant::now() + STRAGGLERS)
     }
 
-    /// Waits for a moment, or for a pool that was late.
-    async fn until(&mut self, moment: Instant) {
-        tokio::select! {
-            () = sleep_until(moment) => {}
-            Some(polled) = self.in_flight.next() => self.late.push(polled),
+    /// Waits for a moment, for a pool that was late, or for the host to change.
+    async fn until(&mut self, mut moment: Instant) {
+        let host = self.host;
+        let mut wakeful = self.settings.polling == Polling::Adaptive;
+        while Instant::now() < moment {
+            self.metrics.passed((self.settings.now)());
+            tokio::select! {
+                // What changed on the host may call for something; but a delay that somebody set is kept.
+                () = host.changed(), if wakeful => {
+                    wakeful = false;
+                    let soon = Instant::now() + BUSY;
+                    self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(soon));
+                    moment = moment.min(soon);
+                }
+                () = sleep_until(moment.min(Instant::now() + SIGN_OF_LIFE)) => {}
+                Some(polled) = self.in_flight.next() => {
+                    self.late.push(polled);
+                    return;
+                }
+            }
         }
     }
+}
+
+/// When what is in flight has had its time to end after the wish to stop.
+async fn last_call(stop: &Stop) {
+    stop.wanted().await;
+    sleep(LAST_ACTIONS).await;
 }
 
 /// What a round has to decide on.

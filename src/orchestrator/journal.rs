@@ -7,8 +7,8 @@ use tracing::{error, info, warn};
 use super::act::Acted;
 use crate::{
     azure_devops,
-    core::{Counts, Plan, PoolPlan, Purpose, Run, RunPhase, Verdict},
-    hosts::Started,
+    core::{AgentAction, AgentChange, Counts, Plan, PoolPlan, Purpose, Run, RunPhase, StopRun, Verdict},
+    hosts::{HostError, Started},
 };
 
 /// What was last said, so that it is not said again.
@@ -24,6 +24,8 @@ pub(super) struct Journal {
     troubles: HashMap<&'static str, String>,
     /// Live runs that were seen.
     live: HashSet<String>,
+    /// By pool: the last failure to change a registration.
+    unchanged: HashMap<String, String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,47 @@ impl Journal {
         }
     }
 
+    /// Tells how ending a run came out.
+    pub(super) fn stopped(&mut self, stop: &StopRun, result: &Result<(), HostError>) {
+        match result {
+            Ok(()) => {
+                self.live.remove(&stop.name);
+                info!(pool = stop.pool, run = stop.name, "agent stopped: {}", stop.reason);
+            }
+            Err(error) => warn!(
+                pool = stop.pool,
+                run = stop.name,
+                reason = error.reason(),
+                fix = error.fix().as_deref(),
+                "agent not stopped: {error}"
+            ),
+        }
+    }
+
+    /// Tells how a change to a registration came out. What failed is tried again by the next pass, and told once.
+    pub(super) fn changed(&mut self, action: &AgentAction, result: &Result<(), azure_devops::Error>) {
+        let pool = action.pool.as_str();
+        if let Err(error) = result {
+            let text = error.to_string();
+            if self.unchanged.get(pool) != Some(&text) {
+                warn!(pool, reason = error.reason(), fix = error.fix().as_deref(), "registration not changed: {text}");
+                self.unchanged.insert(pool.to_owned(), text);
+            }
+            return;
+        }
+        self.unchanged.remove(pool);
+        match &action.change {
+            AgentChange::Disable(agent, reason) => info!(pool, agent = agent.name, "agent disabled: {reason}"),
+            AgentChange::Deregister(agent, reason) => info!(pool, agent = agent.name, "agent deregistered: {reason}"),
+            AgentChange::Register(placeholder) => {
+                info!(pool, agent = placeholder.name, template = placeholder.template, "placeholder agent registered");
+            }
+            AgentChange::Update(_, placeholder) => {
+                info!(pool, agent = placeholder.name, template = placeholder.template, "placeholder agent updated");
+            }
+        }
+    }
+
     /// Tells how a start came out.
     pub(super) fn acted(&mut self, acted: &Acted) {
         let start = &acted.start;
@@ -163,6 +206,11 @@ fn reasons(pool: &PoolPlan) -> Vec<String> {
         let text = match verdict {
             Verdict::Assigned { .. } | Verdict::Covered | Verdict::Starting { .. } | Verdict::Pinned => continue,
             Verdict::BackingOff { reason, .. } => format!("backing off after a failed agent ({reason})"),
+            Verdict::Trouble { trouble, .. } => format!("{}: {}", trouble.kind, trouble.message),
+            Verdict::TemplateFails { template, reason, .. } => {
+                format!("backing off after failed agents of template {template} ({reason})")
+            }
+            Verdict::TryingOut { .. } => continue,
             other => other.to_string(),
         };
         reasons.insert(text);

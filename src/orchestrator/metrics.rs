@@ -48,6 +48,7 @@ pub struct Metrics {
     agents: Family<PoolState, Gauge>,
     started: Family<Pool, Counter>,
     start_failures: Family<PoolReason, Counter>,
+    stopped: Family<PoolReason, Counter>,
     wait: Family<Pool, Histogram, fn() -> Histogram>,
     leader: Gauge,
     /// Requests that were seen waiting and not yet seen received, by pool.
@@ -69,6 +70,7 @@ impl Default for Metrics {
             agents: Family::default(),
             started: Family::default(),
             start_failures: Family::default(),
+            stopped: Family::default(),
             wait,
             leader: Gauge::default(),
             seen_waiting: Mutex::default(),
@@ -100,6 +102,7 @@ impl Metrics {
         registry.register("agents", "Agents by state", self.agents.clone());
         registry.register("agents_started", "Agents started", self.started.clone());
         registry.register("agent_start_failures", "Agents that the host did not start", self.start_failures.clone());
+        registry.register("agents_stopped", "Agents that were ended, by reason", self.stopped.clone());
         registry.register_with_unit(
             "job_request_wait",
             "From queued to received by an agent",
@@ -157,6 +160,11 @@ impl Metrics {
         self.started.get_or_create(&Pool { pool: pool.to_owned() }).inc();
     }
 
+    /// An agent was ended.
+    pub(super) fn stopped(&self, pool: &str, reason: &'static str) {
+        self.stopped.get_or_create(&PoolReason { pool: pool.to_owned(), reason }).inc();
+    }
+
     /// An agent was not started.
     pub(super) fn start_failed(&self, pool: &str, reason: &'static str) {
         self.start_failures.get_or_create(&PoolReason { pool: pool.to_owned(), reason }).inc();
@@ -169,9 +177,10 @@ impl Metrics {
         self.waiting.get_or_create(&label).set(counts.waiting.into());
         let age = counts.oldest_queued_at.map_or(0.0, |queued| now.duration_since(queued).as_secs_f64().max(0.0));
         self.oldest.get_or_create(&label).set(age);
-        for (state, count) in
-            [("starting", counts.starting), ("busy", counts.busy), ("idle", counts.idle), ("offline", counts.offline)]
-        {
+        // As long as nobody looks at the offline ones, the last figure stands.
+        let offline = counts.offline.map(|offline| ("offline", offline));
+        let known = [("starting", counts.starting), ("busy", counts.busy), ("idle", counts.idle)];
+        for (state, count) in known.into_iter().chain(offline) {
             self.agents.get_or_create(&PoolState { pool: plan.pool.clone(), state }).set(count.into());
         }
     }

@@ -23,10 +23,11 @@ pub(super) async fn poll<A: AzureDevOps>(
     index: usize,
     pool: String,
     known_id: Option<PoolId>,
+    look_at_agents: bool,
     runs: Arc<Vec<Run>>,
 ) -> Polled {
     let mut id = known_id;
-    let result = observe(azure_devops, &pool, &mut id, &runs).await;
+    let result = observe(azure_devops, &pool, &mut id, look_at_agents, &runs).await;
     if matches!(result, Err(Error::NotFound(_) | Error::NoSuchPool(_) | Error::Forbidden(_))) {
         // Deleted, renamed or made anew: the next poll asks for the name again.
         id = None;
@@ -38,6 +39,7 @@ async fn observe<A: AzureDevOps>(
     azure_devops: &A,
     pool: &str,
     id: &mut Option<PoolId>,
+    look_at_agents: bool,
     runs: &[Run],
 ) -> Result<PoolSnapshot, Error> {
     let number = match *id {
@@ -46,8 +48,8 @@ async fn observe<A: AzureDevOps>(
     };
     let requests = azure_devops.job_requests(number).await?;
     let runs: Vec<Run> = runs.iter().filter(|run| run.pool == pool).cloned().collect();
-    // A quiet pool costs one call.
+    // A quiet pool costs one call, except when its registrations are due to be looked after.
     let quiet = requests.is_empty() && !runs.iter().any(Run::is_live);
-    let agents = if quiet { None } else { Some(azure_devops.agents(number).await?) };
+    let agents = if quiet && !look_at_agents { None } else { Some(azure_devops.agents(number).await?) };
     Ok(PoolSnapshot { pool: pool.to_owned(), runs, requests, agents })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Polling;
 
 /// The pace while anything waits or starts.
-const BUSY: Duration = Duration::from_secs(1);
+pub(super) const BUSY: Duration = Duration::from_secs(1);
 
 /// The pace when all has been quiet for a while: one call per pool and five seconds is 17,280 a day.
 const QUIET: Duration = Duration::from_secs(5);

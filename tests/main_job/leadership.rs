@@ -114,6 +114,28 @@ async fn a_leader_that_is_told_to_end_hands_over_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stood_still_follows_when_it_goes_on() {
+    use nix::{sys::signal, unistd::Pid};
+    let world = World::new("stood-still").await;
+    let pool = world.pool("Default");
+    world.queue(pool, 2);
+    let (leader, stand_by) = leader_and_stand_by(&world, "Default").await;
+    world.jobs_stay(2).await;
+    let signal = |signal| signal::kill(Pid::from_raw(leader.pid().try_into().unwrap()), signal).unwrap();
+
+    signal(signal::Signal::SIGSTOP);
+    stand_by.says(LEADING).await;
+    world.queue(pool, 2);
+    world.until_jobs(4).await;
+    signal(signal::Signal::SIGCONT);
+    leader.says(FOLLOWING).await;
+    world.queue(pool, 2);
+    world.jobs_stay(6).await;
+    assert_eq!(leader.log().matches("\"agent started\"").count(), 2, "{}", leader.log());
+    assert_eq!(get(&leader, "/healthz").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orchestrators_for_other_pools_lead_side_by_side() {
     let world = World::new("side-by-side").await;
     let (one, other) = (world.pool("One"), world.pool("Other"));

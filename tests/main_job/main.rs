@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod agents;
+mod drop_in;
 mod faults;
 mod installations;
 mod leadership;
 mod once;
 mod refusals;
 mod restart;
+mod templates;
+mod token;
 mod world;

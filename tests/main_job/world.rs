@@ -106,6 +106,18 @@ impl World {
         self.all::<Job>().list(&ListParams::default().labels(OURS)).await.unwrap().items
     }
 
+    /// Our Jobs as the API server stores them, with all fields of theirs, by name.
+    pub(crate) fn stored_jobs(&self) -> Vec<serde_json::Value> {
+        let printed = self.plane.kubectl(&["get", "jobs", "-n", self.namespace.name(), "-l", OURS, "-o", "json"]);
+        let list: serde_json::Value = serde_json::from_str(&printed.unwrap()).unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// The kubeconfig of somebody who may do everything.
+    pub(crate) fn admin(&self) -> String {
+        self.plane.kubeconfig().display().to_string()
+    }
+
     /// Waits until there are this many Jobs.
     pub(crate) async fn until_jobs(&self, count: usize) -> Vec<Job> {
         let deadline = Instant::now() + PATIENCE;
@@ -216,6 +228,12 @@ impl Serve {
         self
     }
 
+    /// With these variables and no others.
+    pub(crate) fn only(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.variables = variables.into_iter().collect();
+        self
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.variables.remove(name);
         self
@@ -259,6 +277,15 @@ impl Running {
         let log = String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned();
         assert_holds_no_token(&log, &self.token, "a log");
         log
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The log's lines as JSON; what is none is left out.
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The address of its listener, once it has said so.

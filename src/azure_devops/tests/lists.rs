@@ -1,4 +1,4 @@
-//! Pools, job requests, agents and parallel jobs, as they stand on the wire.
+//! Pools, job requests and parallel jobs, as they stand on the wire.
 
 use std::collections::BTreeMap;
 
@@ -132,29 +132,6 @@ async fn a_list_that_goes_in_circles_is_an_error() {
     let server = Server::start([nothing().header("x-ms-continuationtoken", "again")]).await;
     assert!(matches!(server.client().agents(PoolId(1)).await, Err(Error::Unreadable(_))));
     assert_eq!(server.seen().len(), 2);
-}
-
-#[tokio::test]
-async fn agents_are_read_with_all_their_capabilities() {
-    let body = json!({"count": 4, "value": [
-        {"systemCapabilities": {"Agent.OS": "Linux", "bash": "/bin/bash", "odd": 3, "none": null}, "userCapabilities": {"team": "a"},
-         "id": 57, "name": "job-1", "enabled": true, "status": "online", "assignedRequest": {"requestId": 9, "result": "x"}},
-        {"id": 58, "name": "job-2", "enabled": false, "status": "offline"},
-        {"id": 59, "name": "job-3", "status": "dreaming", "assignedRequest": null, "systemCapabilities": null},
-        {"id": 60},
-    ]});
-    let server = Server::start([reply(200, &body.to_string())]).await;
-    let agents = server.client().agents(PoolId(11)).await.unwrap();
-    assert_eq!(agents.len(), 3);
-    assert_eq!((agents[0].id, agents[0].name.as_str()), (AgentId(57), "job-1"));
-    assert!(agents[0].enabled && agents[0].online);
-    assert_eq!(agents[0].assigned, Some(RequestId(9)));
-    let capability = |name| agents[0].capabilities.get(name);
-    assert_eq!(["agent.os", "TEAM", "odd", "none"].map(capability), [Some("Linux"), Some("a"), Some("3"), Some("")]);
-    assert!(!agents[1].enabled && !agents[1].online);
-    assert!(agents[2].enabled && !agents[2].online && agents[2].assigned.is_none());
-    let query = server.seen()[0].uri.query().map(str::to_owned);
-    assert_eq!(query.as_deref(), Some("includeCapabilities=true&includeAssignedRequest=true"));
 }
 
 #[tokio::test]

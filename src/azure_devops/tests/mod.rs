@@ -1,6 +1,8 @@
 //! The client against servers on loopback that answer by a script.
 
+mod agents;
 mod answers;
+mod changes;
 mod lists;
 mod network;
 mod patience;
@@ -14,9 +16,9 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 use futures::{StreamExt, stream};
@@ -109,7 +111,9 @@ impl Reply {
 }
 
 pub(super) struct Seen {
+    pub(super) method: Method,
     pub(super) uri: Uri,
+    pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
     pub(super) at: Instant,
 }
@@ -158,11 +162,24 @@ pub(super) fn script(replies: impl IntoIterator<Item = Reply>) -> (Router, Arc<M
     let seen = Arc::new(Mutex::new(Vec::new()));
     let record = Arc::clone(&seen);
     let router = Router::new().fallback(move |request: Request| {
-        let (parts, _) = request.into_parts();
-        record.lock().unwrap().push(Seen { uri: parts.uri, headers: parts.headers, at: Instant::now() });
-        let mut replies = replies.lock().unwrap();
-        let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
-        reply.expect("a script has a reply").send()
+        let (record, replies) = (Arc::clone(&record), Arc::clone(&replies));
+        async move {
+            let at = Instant::now();
+            let (parts, body) = request.into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap().into();
+            record.lock().unwrap().push(Seen {
+                method: parts.method,
+                uri: parts.uri,
+                body,
+                headers: parts.headers,
+                at,
+            });
+            let reply = {
+                let mut replies = replies.lock().unwrap();
+                if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
+            };
+            reply.expect("a script has a reply").send().await
+        }
     });
     (router, seen)
 }

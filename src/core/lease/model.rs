@@ -169,10 +169,10 @@ impl World {
 
     /// It is killed, or it resigns; somebody new comes in its place.
     fn end(&mut self, index: usize) {
-        if self.dice.one_in(2) {
-            if let Some((version, record)) = self.candidates[index].election.resign() {
-                self.send(index, Call::Write { over: Some(version), record });
-            }
+        if self.dice.one_in(2)
+            && let Some((version, record)) = self.candidates[index].election.resign()
+        {
+            self.send(index, Call::Write { over: Some(version), record });
         }
         self.candidates[index] = self.candidate(self.candidates[index].turn + 1);
         let wait = self.delay();

@@ -17,7 +17,7 @@ pub(in crate::hosts) fn refused(error: ClusterError, namespace: &str) -> HostErr
         ErrorKind::Tls => "tls",
         ErrorKind::Configuration => "configuration",
         ErrorKind::AlreadyExists | ErrorKind::Unexpected => "unexpected",
-        ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unreachable | ErrorKind::Timeout => {
+        ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Expired => {
             return HostError::Unavailable(error.message);
         }
     };

@@ -30,6 +30,9 @@ use crate::{
 /// with them the reason to wait before the next attempt.
 const SHORTEST_TTL: Duration = Duration::from_secs(60);
 
+/// The least TTL of a template that is left as it is, in seconds: time to see that a Job failed, and then to keep it.
+const LEAST_OWN_TTL: i64 = 30;
+
 /// Everything but the run itself that goes into a Job.
 pub(super) struct JobSettings<'a> {
     pub(super) installation: &'a Installation,
@@ -72,8 +75,14 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
     }
     spec.set_default("backoffLimit", 0);
     let managed_ttl = !spec.has("ttlSecondsAfterFinished");
+    let own_ttl = spec.map.get("ttlSecondsAfterFinished").and_then(Value::as_i64);
     if managed_ttl {
         spec.set("ttlSecondsAfterFinished", ttl_seconds(settings.retention.finished));
+    } else if let Some(own) = own_ttl.filter(|own| (0..LEAST_OWN_TTL).contains(own)) {
+        warnings.push(format!(
+            "spec.ttlSecondsAfterFinished {own} is raised to {LEAST_OWN_TTL}: a failure has to be seen before it is gone"
+        ));
+        spec.set("ttlSecondsAfterFinished", LEAST_OWN_TTL);
     }
 
     let mut pod_template = spec.child("template")?;

@@ -3,58 +3,57 @@
 //! All state is in the cluster. A Job says by labels and annotations whose it is and what it is for; its name decides
 //! whether it is there already; its TTL puts it away even when no orchestrator runs any more.
 //!
-//! Rights in the namespace: Jobs get, list, create, patch; Secrets create, delete; ConfigMaps get, create, update; and
-//! get on the namespace itself.
+//! Jobs and pods are watched rather than listed, and what we asked for ourselves is expected until the watch shows it.
+//!
+//! Rights in the namespace: Jobs get, list, watch, create, patch, delete; pods list, watch; Events list; Secrets create,
+//! delete; ConfigMaps get, create, update; and get on the namespace itself.
 
+mod calls;
 mod documents;
 mod failure;
+mod feed;
 mod generations;
 mod job;
+mod keep;
 mod keys;
 mod prepare;
 mod runs;
 mod secret;
+mod slim_job;
+mod slim_pod;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod view;
+mod warnings;
+mod watching;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use futures::StreamExt;
-use k8s_openapi::api::batch::v1::Job;
-use kube::{
-    Api, Client,
-    api::{GetParams, PartialObjectMeta, Patch, PatchParams},
-    core::Request,
-};
+use kube::Client;
 use secrecy::ExposeSecret;
-use serde_json::json;
 
 pub use documents::DocumentProblem;
 pub(super) use failure::refused;
 pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};
 use job::{JobSettings, MadeJob, make_job};
+use keep::Chores;
 pub use prepare::prepare;
-use runs::{Listing, SlimJob, jobs_path};
 use secret::Vault;
+use watching::{Clock, Watching};
 
 use super::{AgentHost, HostError, Started};
 use crate::{
-    cluster::{ErrorKind, call},
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource},
-    core::{Installation, Purpose, Retention, Run, StartRun},
+    core::{Expectations, Installation, Purpose, Retention, Run, StartRun, StopRun},
 };
 
 /// The shortest text that is recognized as a token; a shorter one may stand in a Job by chance.
 const SHORTEST_TOKEN: usize = 8;
-
-/// How many Jobs are patched at once.
-const PATCHES_AT_ONCE: usize = 8;
-
-/// How long tidying waits after it failed; it is never urgent.
-const TIDY_PAUSE: Duration = Duration::from_secs(60);
 
 /// Runs agents as Jobs of one namespace.
 pub struct KubernetesHost {
@@ -69,6 +68,10 @@ pub struct KubernetesHost {
     credential: Credential,
     warnings: Vec<String>,
     chores: Mutex<Chores>,
+    clock: Clock,
+    expectations: Mutex<Expectations>,
+    /// Begins with the first question for our runs.
+    watching: OnceLock<Watching>,
 }
 
 /// Where the agents' token is mounted from.
@@ -77,15 +80,6 @@ enum Credential {
     Existing(SecretKey),
     /// Secrets that we make.
     Managed(Box<Vault>),
-}
-
-/// What the last listing left to be tidied.
-#[derive(Default)]
-struct Chores {
-    failed: Vec<(String, String, Option<i32>)>,
-    /// `None` until the first listing.
-    mounted: Option<BTreeSet<String>>,
-    pause: Option<Instant>,
 }
 
 impl KubernetesHost {
@@ -122,6 +116,9 @@ impl KubernetesHost {
             credential,
             warnings: Vec::new(),
             chores: Mutex::default(),
+            clock: Clock::default(),
+            expectations: Mutex::default(),
+            watching: OnceLock::new(),
         };
         host.warnings = host.try_templates()?;
         Ok(host)
@@ -213,65 +210,21 @@ impl KubernetesHost {
         })
     }
 
-    /// The name is taken: by the same run, or by somebody else?
-    async fn whose(&self, run: &StartRun) -> Result<Started, HostError> {
-        let what = format!("get the Job \"{}\" in namespace \"{}\"", run.name, self.namespace);
-        let found = call(&what, async {
-            let request = Request::new(jobs_path(&self.namespace));
-            let request = request.get(&run.name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-            let text = self.client.request_text(request).await?;
-            serde_json::from_str::<SlimJob>(&text).map_err(kube::Error::SerdeError)
-        })
-        .await;
-        match found {
-            Ok(job) => match job.belongs_to(&self.installation, &self.organization, &run.pool) {
-                Ok(()) => Ok(Started::AlreadyThere),
-                Err(owner) => Err(HostError::Collision { name: run.name.clone(), owner }),
-            },
-            Err(error) if error.kind == ErrorKind::NotFound => Err(HostError::Unavailable(format!(
-                "the Job \"{}\" went away just now; the next pass starts it",
-                run.name
-            ))),
-            Err(error) => Err(refused(error, &self.namespace)),
-        }
+    fn expectations(&self) -> MutexGuard<'_, Expectations> {
+        self.expectations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Failed Jobs stay longer. They are made with the short TTL, which holds when we are gone; there is time enough
-    /// to raise it.
-    async fn keep_failed(&self, failed: Vec<(String, String, Option<i32>)>) -> Result<(), HostError> {
-        let ttl = job::ttl_seconds(self.retention.failed);
-        let api: &Api<PartialObjectMeta<Job>> = &Api::namespaced(self.client.clone(), &self.namespace);
-        let patches = failed.into_iter().filter(|(.., known)| *known != Some(ttl)).map(|(name, uid, _)| async move {
-            let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"ttlSecondsAfterFinished": ttl}}));
-            let what = format!("keep the failed Job \"{name}\" in namespace \"{}\"", self.namespace);
-            call(&what, api.patch(&name, &PatchParams::default(), &patch)).await
-        });
-        let mut results = futures::stream::iter(patches).buffer_unordered(PATCHES_AT_ONCE);
-        let mut outcome = Ok(());
-        while let Some(result) = results.next().await {
-            match result {
-                // Gone, or another one of that name by now.
-                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => {}
-                Err(error) if outcome.is_ok() => outcome = Err(refused(error, &self.namespace)),
-                _ => {}
-            }
-        }
-        outcome
-    }
-
-    fn chores(&self) -> MutexGuard<'_, Chores> {
-        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watching(&self) -> &Watching {
+        self.watching
+            .get_or_init(|| Watching::begin(&self.client, &self.namespace, self.installation.id(), &self.organization))
     }
 }
 
 impl AgentHost for KubernetesHost {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
-        let listed = runs::list(&self.client, &self.namespace, &self.installation, &self.organization).await;
-        let Listing { runs, failed, mounted } = listed.map_err(|error| refused(error, &self.namespace))?;
-        let mut chores = self.chores();
-        chores.failed = failed;
-        chores.mounted = Some(mounted);
-        Ok(runs)
+        let listing = self.watching().listing().await?;
+        self.chores().note(listing.failed, listing.mounted);
+        Ok(self.expectations().merge(listing.runs, self.clock.now()))
     }
 
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
@@ -281,36 +234,35 @@ impl AgentHost for KubernetesHost {
         };
         let made = self.make(run, &secret)?;
         self.check_for_token(run, &made)?;
-        let what = format!("create the Job \"{}\" in namespace \"{}\"", run.name, self.namespace);
-        let created = call(&what, async {
-            let body = serde_json::to_vec(&made.job).map_err(kube::Error::SerdeError)?;
-            let request = Request::new(jobs_path(&self.namespace));
-            let request = request.create(&keys::as_us(), body).map_err(kube::Error::BuildRequest)?;
-            self.client.request_text(request).await.map(drop)
-        })
-        .await;
-        match created {
-            Ok(()) => Ok(Started::Created),
-            Err(error) if error.kind == ErrorKind::AlreadyExists => self.whose(run).await,
-            Err(error) => Err(refused(error, &self.namespace)),
+        self.expectations().starting(run, self.clock.now());
+        let created = self.create(run, &made).await;
+        let mut expectations = self.expectations();
+        match &created {
+            Ok((_, created_at)) => expectations.started(&run.name, *created_at),
+            Err(HostError::Unavailable(_)) => expectations.in_doubt(&run.name, self.clock.now()),
+            Err(_) => expectations.refused(&run.name, self.clock.now()),
         }
+        created.map(|(started, _)| started)
+    }
+
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
+        let Some((uid, seen)) = self.watching().view().job(&run.name) else {
+            if self.expectations().expects(&run.name) {
+                let message = format!("the Job \"{}\" is not seen yet; a later pass stops it", run.name);
+                return Err(HostError::Unavailable(message));
+            }
+            return Ok(());
+        };
+        self.delete(&run.name, &uid).await?;
+        self.expectations().stopped(&run.name, seen.created_at, self.clock.now());
+        Ok(())
+    }
+
+    async fn changed(&self) {
+        self.watching().changed().await;
     }
 
     async fn tidy(&self, _runs: &[Run]) -> Result<(), HostError> {
-        let (failed, mounted) = {
-            let mut chores = self.chores();
-            if chores.pause.is_some_and(|since| since.elapsed() < TIDY_PAUSE) {
-                return Ok(());
-            }
-            (std::mem::take(&mut chores.failed), chores.mounted.take())
-        };
-        let kept = self.keep_failed(failed).await;
-        let discarded = match (&self.credential, mounted) {
-            (Credential::Managed(vault), Some(mounted)) => vault.discard(&mounted).await,
-            _ => Ok(()),
-        };
-        let outcome = kept.and(discarded);
-        self.chores().pause = outcome.is_err().then(Instant::now);
-        outcome
+        self.do_chores().await
     }
 }

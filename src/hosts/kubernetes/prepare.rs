@@ -64,11 +64,12 @@ async fn missing(
     let namespace = settings.namespace.as_str();
     let hidden = unseen.kind == ErrorKind::Forbidden;
     // A Role lives in its namespace, so that one which cannot be seen may be missing together with its Role.
+    let rights = unseen.fix.map(|fix| format!("{fix}; ")).unwrap_or_default();
     let unseen = |why: String| HostError::Refused {
         reason: "forbidden",
         message: format!("the namespace \"{namespace}\" does not exist, or this account may not see it: {why}"),
         fix: Some(format!(
-            "{}; kubectl apply -n {namespace} -f manifests/role.yaml; or set INSTALLATION_ID if the account may not see it",
+            "{}; {rights}or set INSTALLATION_ID if the account may not see it",
             create_namespace(namespace)
         )),
     };

@@ -27,7 +27,7 @@ use self::{
 use super::{AgentHost, HostError, Started};
 use crate::{
     config::{LocalConfig, TokenSource},
-    core::{Installation, Retention, Run, StartRun},
+    core::{Installation, Retention, Run, StartRun, StopRun},
 };
 
 mod end;
@@ -44,6 +44,9 @@ const START_SCRIPT: &str = include_str!("../../../linux/start.sh");
 
 /// How long the disk may take to answer. Removing an agent of half a gigabyte takes seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long an agent that is stopped may take to put away its registration.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How often the end of all runs is looked for.
 const WAIT_INTERVAL: Duration = Duration::from_millis(200);
@@ -178,6 +181,21 @@ impl AgentHost for LocalHost {
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
         let run = run.clone();
         self.blocking(move |shared| shared.start(&run)).await
+    }
+
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
+        LocalHost::stop(self, &run.name, STOP_GRACE).await
+    }
+
+    /// When a process that we started has ended. Of others the next look tells.
+    async fn changed(&self) {
+        let before = self.shared.children().len();
+        if before == 0 {
+            return std::future::pending().await;
+        }
+        while self.shared.collect_children().len() >= before {
+            sleep(WAIT_INTERVAL).await;
+        }
     }
 
     async fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {

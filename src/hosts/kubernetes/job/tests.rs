@@ -205,7 +205,7 @@ kind: Job
 metadata: {labels: {team: a, version: 1.5}, annotations: {note: "yes"}, futureField: [1, {a: null}]}
 spec:
   suspend: true
-  ttlSecondsAfterFinished: 5
+  ttlSecondsAfterFinished: 45
   backoffLimit: 3
   futurePolicy: {x: 1.25}
   template:
@@ -277,9 +277,19 @@ fn the_end_of_a_job_is_ours_only_where_the_template_is_silent() {
     assert_eq!(job["spec"]["backoffLimit"], 0);
     assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 600);
     assert_eq!(job["metadata"]["annotations"]["kubectl-ado/managed-ttl"], "true");
-    let job = from(json!({"spec": {"backoffLimit": 2, "ttlSecondsAfterFinished": 0}})).job();
-    assert_eq!((&job["spec"]["backoffLimit"], &job["spec"]["ttlSecondsAfterFinished"]), (&json!(2), &json!(0)));
+    let job = from(json!({"spec": {"backoffLimit": 2, "ttlSecondsAfterFinished": 30}})).job();
+    assert_eq!((&job["spec"]["backoffLimit"], &job["spec"]["ttlSecondsAfterFinished"]), (&json!(2), &json!(30)));
     assert!(job["metadata"]["annotations"].get("kubectl-ado/managed-ttl").is_none());
+}
+
+#[test]
+fn a_ttl_that_leaves_no_time_to_see_a_failure_is_raised_with_a_warning() {
+    for short in [0, 1, 29] {
+        let made = from(json!({"spec": {"ttlSecondsAfterFinished": short}})).make().unwrap();
+        assert_eq!(made.job["spec"]["ttlSecondsAfterFinished"], 30);
+        assert!(made.job["metadata"]["annotations"].get("kubectl-ado/managed-ttl").is_none());
+        assert!(made.warnings[0].contains(&format!("ttlSecondsAfterFinished {short} is raised to 30")));
+    }
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! What we asked of a host and have not yet seen there.
+//!
+//! A host that is watched tells of our own doings a little late. Until then they are expected, as Kubernetes' own Job
+//! controller does it: what we started counts as a run, what we stopped does not. An expectation ends when it is seen
+//! to be fulfilled, or after a time, lest something that went away unseen be expected for good.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{Progress, Run, RunPhase, StartRun};
+
+/// After this time what was asked for is no longer expected, whatever became of it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The same for a start of which it is not known whether it took effect. A watch that works shows it much sooner, and
+/// while it is expected it is not tried again.
+const DOUBT: Duration = Duration::from_secs(3);
+
+/// What we asked of a host and have not yet seen there. Every call may be repeated without harm.
+#[derive(Clone, Debug, Default)]
+pub struct Expectations {
+    starts: HashMap<String, ExpectedStart>,
+    stops: HashMap<String, ExpectedStop>,
+}
+
+#[derive(Clone, Debug)]
+struct ExpectedStart {
+    run: StartRun,
+    asked_at: Timestamp,
+    /// When it was created by the host's clock, once the host has said so. An older run of that name is another one.
+    created_at: Option<Timestamp>,
+    /// Whether an attempt may have worked of which nothing is known.
+    in_doubt: bool,
+    until: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+struct ExpectedStop {
+    /// The run that was stopped is the one that was created then. A later one of that name is another one.
+    created_at: Timestamp,
+    until: Timestamp,
+}
+
+impl Expectations {
+    /// A run is about to be asked for. To be called before the host is asked: whatever becomes of the call, the run
+    /// may be there from now on.
+    pub fn starting(&mut self, run: &StartRun, now: Timestamp) {
+        let until = now + PATIENCE;
+        let expected = || ExpectedStart { run: run.clone(), asked_at: now, created_at: None, in_doubt: false, until };
+        let start = self.starts.entry(run.name.clone()).or_insert_with(expected);
+        if start.created_at.is_none() {
+            start.until = until;
+        }
+    }
+
+    /// The host has it, since `created_at` by its clock. That it has been seen already is fine.
+    pub fn started(&mut self, name: &str, created_at: Timestamp) {
+        if self.stops.get(name).is_some_and(|stop| stop.created_at <= created_at) {
+            self.stops.remove(name);
+        }
+        if let Some(start) = self.starts.get_mut(name) {
+            start.created_at = Some(created_at);
+        }
+    }
+
+    /// Nobody knows whether the start took effect.
+    pub fn in_doubt(&mut self, name: &str, now: Timestamp) {
+        if let Some(start) = self.starts.get_mut(name).filter(|start| start.created_at.is_none()) {
+            start.in_doubt = true;
+            start.until = start.until.min(now + DOUBT);
+        }
+    }
+
+    /// The host said no: nothing was started. An earlier start of that name that may have worked is expected all the
+    /// same.
+    pub fn refused(&mut self, name: &str, now: Timestamp) {
+        match self.starts.get(name) {
+            Some(start) if start.in_doubt => self.in_doubt(name, now),
+            Some(start) if start.created_at.is_none() => drop(self.starts.remove(name)),
+            _ => {}
+        }
+    }
+
+    /// The host has stopped the run that was created then.
+    pub fn stopped(&mut self, name: &str, created_at: Timestamp, now: Timestamp) {
+        if self.starts.get(name).and_then(|start| start.created_at).is_some_and(|at| at <= created_at) {
+            self.starts.remove(name);
+        }
+        self.stops.insert(name.to_owned(), ExpectedStop { created_at, until: now + PATIENCE });
+    }
+
+    /// Whether a start of that name is expected.
+    #[must_use]
+    pub fn expects(&self, name: &str) -> bool {
+        self.starts.contains_key(name)
+    }
+
+    /// Adds what is expected to what is observed, takes away what was stopped, and forgets what is fulfilled.
+    #[must_use]
+    pub fn merge(&mut self, observed: Vec<Run>, now: Timestamp) -> Vec<Run> {
+        self.starts.retain(|_, start| now < start.until);
+        self.stops.retain(|_, stop| now < stop.until);
+        if self.starts.is_empty() && self.stops.is_empty() {
+            return observed;
+        }
+        let mut gone = std::mem::take(&mut self.stops);
+        let mut runs = Vec::with_capacity(observed.len() + self.starts.len());
+        for run in observed {
+            if let Some((name, stop)) =
+                gone.remove_entry(&run.name).filter(|(_, stop)| run.created_at <= stop.created_at)
+            {
+                self.stops.insert(name, stop);
+                continue;
+            }
+            if let Some(start) = self.starts.get(&run.name) {
+                if start.created_at.is_some_and(|created_at| run.created_at < created_at) {
+                    // Its namesake from before, which had to be gone for the new one to be made.
+                    continue;
+                }
+                self.starts.remove(&run.name);
+            }
+            runs.push(run);
+        }
+        runs.extend(self.starts.values().map(ExpectedStart::as_run));
+        runs
+    }
+}
+
+impl ExpectedStart {
+    fn as_run(&self) -> Run {
+        let StartRun { name, pool, template, purpose, attempt, revision } = self.run.clone();
+        Run {
+            name,
+            pool,
+            template,
+            purpose,
+            attempt,
+            created_at: self.created_at.unwrap_or(self.asked_at),
+            phase: RunPhase::Live,
+            revision,
+            progress: Progress::Pending,
+            trouble: None,
+            agent_ended_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! How many agents of a template may be starting at once, by what became of the last ones.
+//!
+//! An image that works is started as often as there are requests. One that nobody has seen working yet is tried by a
+//! few first, and one that fails by a single one after a wait that doubles: a broken image must not make a thousand Jobs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{AgentTemplate, Progress, Run, RunPhase, Trouble, TroubleKind, plan::back_off, roster::Roster};
+
+/// How many agents try out an image that nobody has seen working.
+const FIRST_TRIES: u32 = 4;
+
+/// A place is found, or trouble shows, within this time; an agent that is still waiting for a node says nothing about
+/// its image.
+const TRY_PENDING: Duration = Duration::from_secs(3);
+
+/// A large image takes this long to be pulled; after that, more of them do no harm.
+const TRY_PLACED: Duration = Duration::from_secs(60);
+
+/// Beyond this many successes after a failure, all is well again.
+const RAMP: u32 = 6;
+
+/// How many agents of a template may be starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Allowance {
+    /// As many as are wanted.
+    Any,
+    /// So many at once, because the image has yet to prove itself.
+    AtMost(u32),
+    /// None, because of this trouble of a run.
+    Trouble { run: String, trouble: Trouble },
+    /// None until then, because the last ones failed.
+    BackOff { until: Timestamp, failures: u32, reason: String },
+}
+
+/// A refused pod speaks for its whole namespace: as long as there is one, more Jobs would only wait as well.
+pub(super) fn quota_trouble<'a>(mut runs: impl Iterator<Item = &'a Run>) -> Option<Allowance> {
+    let run = runs.find(|run| run.is_live() && has(run, &[TroubleKind::Quota]))?;
+    Some(trouble_of(run))
+}
+
+/// What the runs of one template allow.
+pub(super) fn allowance(
+    template: &AgentTemplate,
+    runs: &[Run],
+    roster: &Roster<'_>,
+    is_proven: bool,
+    now: Timestamp,
+) -> Allowance {
+    let current: Vec<&Run> =
+        runs.iter().filter(|run| run.template == template.name && run.revision == template.revision).collect();
+    // Unschedulable is no trouble to wait for: more pending pods are what makes a cluster grow.
+    let blocking = [TroubleKind::Image, TroubleKind::Refused, TroubleKind::Volume];
+    if let Some(run) = current.iter().find(|run| run.is_live() && has(run, &blocking)) {
+        return trouble_of(run);
+    }
+
+    let succeeded_at = |run: &&&Run| match run.phase {
+        RunPhase::Succeeded(_) => Some(run.created_at),
+        RunPhase::Live => roster.agent_of(run).filter(|agent| agent.online).map(|_| run.created_at),
+        RunPhase::Failed(..) => None,
+    };
+    let mut failures: Vec<(Timestamp, &str)> = current
+        .iter()
+        .filter_map(|run| match &run.phase {
+            RunPhase::Failed(at, reason) => Some((*at, reason.as_str())),
+            _ => None,
+        })
+        .collect();
+    failures.sort_unstable();
+    let successes: Vec<Timestamp> = current.iter().filter_map(|run| succeeded_at(&run)).collect();
+    let last_success = successes.iter().max().copied();
+    let in_a_row = failures.iter().filter(|(at, _)| last_success.is_none_or(|success| *at > success)).count();
+    if let (Some(&(failed_at, reason)), 1..) = (failures.last(), in_a_row) {
+        let in_a_row = u32::try_from(in_a_row).unwrap_or(u32::MAX);
+        let until = failed_at + back_off(in_a_row);
+        if now < until {
+            return Allowance::BackOff { until, failures: in_a_row, reason: reason.to_owned() };
+        }
+        return Allowance::AtMost(1);
+    }
+    if let Some(&(failed_at, _)) = failures.last() {
+        let since = successes.iter().filter(|success| **success > failed_at).count();
+        let since = u32::try_from(since).unwrap_or(u32::MAX);
+        if since < RAMP && now < failed_at + back_off(u32::MAX) {
+            return Allowance::AtMost(2u32.pow(since));
+        }
+        return Allowance::Any;
+    }
+    let works = is_proven || !successes.is_empty();
+    let is_tried = |run: &&&Run| {
+        run.is_live()
+            && match run.progress {
+                Progress::Pending => now < run.created_at + TRY_PENDING,
+                Progress::Placed => now < run.created_at + TRY_PLACED,
+                Progress::Running => false,
+            }
+    };
+    let runs_well = current.iter().any(|run| run.is_live() && run.progress == Progress::Running);
+    let tried_out = !current.is_empty() && !current.iter().any(|run| is_tried(&run));
+    if works || runs_well || tried_out { Allowance::Any } else { Allowance::AtMost(FIRST_TRIES) }
+}
+
+fn has(run: &Run, kinds: &[TroubleKind]) -> bool {
+    run.trouble.as_ref().is_some_and(|trouble| kinds.contains(&trouble.kind))
+}
+
+fn trouble_of(run: &Run) -> Allowance {
+    let trouble = run.trouble.clone().unwrap_or(Trouble { kind: TroubleKind::Refused, message: String::new() });
+    Allowance::Trouble { run: run.name.clone(), trouble }
+}

@@ -1,0 +1,138 @@
+//! Placeholder agents: what each template offers, kept registered while no agent runs.
+//!
+//! Azure DevOps fails a job at once when no registered agent, online or not, satisfies its demands. One disabled,
+//! offline agent per template keeps that from happening. It is also where we remember what an image was seen to
+//! offer: tasks add demands of their own that nobody declares, and only a real agent of the image answers them.
+
+use super::{
+    Agent, AgentAction, AgentChange, AgentRef, AgentTemplate, Capabilities, DeregisterReason, INSTALLATION_CAPABILITY,
+    Installation, Placeholder, PoolPolicy, Run, name::short_hash, roster::Roster,
+};
+
+/// Marks a placeholder, with the name of its template.
+const MARK: &str = "KUBECTL_ADO_PLACEHOLDER";
+
+/// The revision of the template that the capabilities were learned from.
+const LEARNED: &str = "KUBECTL_ADO_LEARNED";
+
+/// The version that a placeholder claims: a demand for a later agent must not fail a job, since Azure DevOps updates an
+/// outdated agent before it gives it one.
+const VERSION: &str = "99.999.9";
+
+/// What belongs to one agent and not to its image: it is not copied from a real agent.
+const PERSONAL: [&str; 8] = [
+    "Agent.Name",
+    "Agent.ComputerName",
+    "Agent.HomeDirectory",
+    "Agent.Version",
+    "AZP_AGENT_NAME",
+    "HOSTNAME",
+    INSTALLATION_CAPABILITY,
+    "_",
+];
+
+/// What a template's agents are known to offer.
+#[derive(Clone, Debug)]
+pub(super) struct Learned<'a> {
+    /// Seen on an agent that is online, or remembered by the placeholder.
+    pub(super) capabilities: &'a Capabilities,
+    /// Whether it was learned from the template as it is now, so that its image is known to work.
+    pub(super) is_current: bool,
+}
+
+/// What is known of one template in one pool.
+pub(super) fn learned<'a>(template: &AgentTemplate, runs: &[Run], roster: &Roster<'a>) -> Option<Learned<'a>> {
+    let of_template = |run: &&Run| run.template == template.name;
+    let online = |run: &Run| roster.agent_of(run).filter(|agent| agent.online);
+    let mut seen = runs.iter().filter(of_template).filter_map(|run| Some((run, online(run)?))).collect::<Vec<_>>();
+    // One of the current revision tells most.
+    seen.sort_by_key(|(run, _)| run.revision != template.revision);
+    if let Some((run, agent)) = seen.first() {
+        return Some(Learned { capabilities: &agent.capabilities, is_current: run.revision == template.revision });
+    }
+    let remembered = roster.agents().iter().find(|agent| agent.capabilities.get(MARK) == Some(&template.name))?;
+    let revision = remembered.capabilities.get(LEARNED)?;
+    Some(Learned { capabilities: &remembered.capabilities, is_current: revision == template.revision })
+}
+
+/// Whether the agent is a placeholder, anybody's.
+pub(super) fn is_placeholder(agent: &Agent) -> bool {
+    agent.capabilities.get(MARK).is_some()
+}
+
+/// What has to be done so that each template of the pool has its placeholder, and no others of ours are left.
+pub(super) fn tend(
+    policy: &PoolPolicy,
+    installation: &Installation,
+    organization: &str,
+    runs: &[Run],
+    roster: &Roster<'_>,
+) -> Vec<AgentAction> {
+    let mut actions = Vec::new();
+    for template in &policy.templates {
+        let name = name(installation, organization, &policy.name, template);
+        let there = roster.agents().iter().find(|agent| agent.name.eq_ignore_ascii_case(&name));
+        let capabilities = capabilities(template, installation, &name, learned(template, runs, roster), there);
+        let placeholder = Placeholder { name, template: template.name.clone(), capabilities };
+        let change = match there {
+            None => AgentChange::Register(placeholder),
+            // A real agent under that name is not ours to change.
+            Some(agent) if !is_placeholder(agent) => continue,
+            Some(agent) if agent.capabilities == placeholder.capabilities && !agent.enabled => continue,
+            Some(agent) => AgentChange::Update(agent.id, placeholder),
+        };
+        actions.push(AgentAction { pool: policy.name.clone(), change });
+    }
+    let orphans = roster.agents().iter().filter(|agent| {
+        agent.installation() == Some(installation.id())
+            && agent.capabilities.get(MARK).is_some_and(|of| !policy.templates.iter().any(|kind| kind.name == of))
+    });
+    actions.extend(orphans.map(|agent| AgentAction {
+        pool: policy.name.clone(),
+        change: AgentChange::Deregister(
+            AgentRef { id: agent.id, name: agent.name.clone() },
+            DeregisterReason::NoTemplate,
+        ),
+    }));
+    actions
+}
+
+/// Whether an agent has to be started once to learn what the template's image offers: nothing is declared, nothing was
+/// learned, and nobody else's agent in the pool keeps jobs from failing.
+pub(super) fn has_to_learn(template: &AgentTemplate, known: Option<&Learned<'_>>, roster: &Roster<'_>) -> bool {
+    template.capabilities.is_none() && known.is_none() && roster.agents().iter().all(is_placeholder)
+}
+
+fn name(installation: &Installation, organization: &str, pool: &str, template: &AgentTemplate) -> String {
+    let hash = short_hash(&[installation.id(), organization, pool, "placeholder", &template.name], 12);
+    format!("placeholder-{}-{hash}", installation.short())
+}
+
+fn capabilities(
+    template: &AgentTemplate,
+    installation: &Installation,
+    name: &str,
+    known: Option<Learned<'_>>,
+    there: Option<&Agent>,
+) -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    // What was learned of an earlier revision is better than nothing, and stays until there is better.
+    if let Some(known) = &known {
+        capabilities = known.capabilities.clone();
+        for personal in PERSONAL {
+            capabilities.remove(personal);
+        }
+        let remembered = there.and_then(|agent| agent.capabilities.get(LEARNED)).unwrap_or_default();
+        let revision = if known.is_current { template.revision.as_str() } else { remembered };
+        capabilities.set(LEARNED, revision);
+    }
+    for (declared, value) in template.capabilities.iter().flat_map(Capabilities::iter) {
+        capabilities.set(declared, value);
+    }
+    capabilities.set("Agent.Name", name);
+    capabilities.set("Agent.Version", VERSION);
+    capabilities.add_default("Agent.OS", "Linux");
+    capabilities.set(MARK, &template.name);
+    capabilities.set(INSTALLATION_CAPABILITY, installation.id());
+    capabilities
+}

@@ -1,0 +1,199 @@
+//! What has to be done to agents that exist: fencing the busy, taking back the needless, clearing away the dead.
+//!
+//! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when a later look
+//! finds it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Agent, AgentAction, AgentChange, AgentRef, DeregisterReason, DisableReason, Installation, PoolPolicy, PoolSnapshot,
+    Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun, placeholder::is_placeholder, roster::Roster,
+};
+
+/// After its job request an agent has this long to report and end; a container that goes on is stuck.
+const HANGS_AFTER: Duration = Duration::from_secs(300);
+
+/// What goes on beside an ended agent (a sidecar) has this long to notice.
+const SIDECAR_GRACE: Duration = Duration::from_secs(30);
+
+/// A registration of ours without a run is left behind when it is this old. Longer than any start takes.
+const SWEEP_AFTER: Duration = Duration::from_secs(900);
+
+/// Runs to end, and changes to registrations.
+#[derive(Default)]
+pub(super) struct Upkeep {
+    pub(super) stops: Vec<StopRun>,
+    pub(super) agents: Vec<AgentAction>,
+    /// When time alone makes the next thing due.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) start: Duration,
+    pub(super) idle: Duration,
+}
+
+/// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
+/// needs; it is used up by those that are taken back.
+pub(super) fn upkeep(
+    policy: &PoolPolicy,
+    observed: &PoolSnapshot,
+    roster: &Roster<'_>,
+    spare: &mut [u32],
+    patience: Patience,
+    now: Timestamp,
+) -> Upkeep {
+    let mut upkeep = Upkeep::default();
+    let mut live: Vec<&Run> = observed.runs.iter().filter(|run| run.is_live()).collect();
+    // Of several needless ones, those go first that came last: they have cost the least.
+    live.sort_by_key(|run| std::cmp::Reverse((run.created_at, run.name.as_str())));
+    for run in live {
+        let keeper = Keeper { policy, observed, roster, patience, now, run };
+        keeper.tend(&mut upkeep, spare);
+    }
+    upkeep
+}
+
+/// The rules for one live run.
+struct Keeper<'a> {
+    policy: &'a PoolPolicy,
+    observed: &'a PoolSnapshot,
+    roster: &'a Roster<'a>,
+    patience: Patience,
+    now: Timestamp,
+    run: &'a Run,
+}
+
+impl Keeper<'_> {
+    fn tend(&self, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        let template = self.policy.templates.iter().position(|template| template.name == self.run.template);
+        let agent = self.roster.agent_of(self.run);
+        if let Some(agent) = agent.filter(|agent| self.roster.is_taken(agent)) {
+            self.fence(agent, upkeep);
+            return;
+        }
+        if let Some(ended_at) = self.run.agent_ended_at {
+            self.stop_at(ended_at + SIDECAR_GRACE, StopReason::AgentEnded, upkeep);
+            return;
+        }
+        match agent {
+            Some(agent) if agent.last_finished_at.is_some() => {
+                let finished_at = agent.last_finished_at.unwrap_or(self.run.created_at);
+                self.stop_at(finished_at + HANGS_AFTER, StopReason::Hangs, upkeep);
+            }
+            Some(agent) if agent.online && !agent.enabled => self.stop(StopReason::TakenBack, upkeep),
+            Some(agent) if agent.online => self.take_back(agent, template, upkeep, spare),
+            _ => self.starting(agent, template, upkeep, spare),
+        }
+    }
+
+    /// A second job must not land on an agent that is about to end.
+    fn fence(&self, agent: &Agent, upkeep: &mut Upkeep) {
+        let received = self
+            .observed
+            .requests
+            .iter()
+            .find(|request| matches!(&request.stage, Stage::Running(Some(by)) if by.id == agent.id));
+        if let Some(request) = received.filter(|_| agent.enabled) {
+            self.disable(agent, DisableReason::Received(request.id), upkeep);
+        }
+    }
+
+    fn take_back(&self, agent: &Agent, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        let current = template.map(|index| &self.policy.templates[index].revision);
+        if current != Some(&self.run.revision) {
+            self.disable(agent, DisableReason::Outdated, upkeep);
+            return;
+        }
+        let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0) else { return };
+        *spare -= 1;
+        let since = agent.status_changed_at.unwrap_or(self.run.created_at).max(self.run.created_at);
+        if self.is_due(since + self.patience.idle, upkeep) {
+            self.disable(agent, DisableReason::IdleSince(since), upkeep);
+        }
+    }
+
+    fn starting(&self, agent: Option<&Agent>, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        let lost_at = agent.and_then(|agent| agent.status_changed_at);
+        let since = lost_at.unwrap_or(self.run.created_at).max(self.run.created_at);
+        let trouble = self.run.trouble.as_ref().map(|trouble| trouble.message.clone());
+        if self.is_due(since + self.patience.start, upkeep) {
+            self.stop(StopReason::NeverCame(trouble), upkeep);
+            return;
+        }
+        let outdated = template.is_none_or(|index| self.policy.templates[index].revision != self.run.revision);
+        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.still_waits(id));
+        let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
+        if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
+            && unplaced
+            && (gone || outdated)
+        {
+            *spare -= 1;
+            self.stop(StopReason::NotNeeded, upkeep);
+        }
+    }
+
+    fn still_waits(&self, id: RequestId) -> bool {
+        let waits = |stage: &Stage| matches!(stage, Stage::Waiting | Stage::Assigned(_));
+        self.observed.requests.iter().any(|request| request.id == id && waits(&request.stage))
+    }
+
+    fn is_due(&self, moment: Timestamp, upkeep: &mut Upkeep) -> bool {
+        if self.now < moment {
+            upkeep.wake_at = Some(upkeep.wake_at.map_or(moment, |earlier| earlier.min(moment)));
+        }
+        self.now >= moment
+    }
+
+    fn stop_at(&self, moment: Timestamp, reason: StopReason, upkeep: &mut Upkeep) {
+        if self.is_due(moment, upkeep) {
+            self.stop(reason, upkeep);
+        }
+    }
+
+    fn stop(&self, reason: StopReason, upkeep: &mut Upkeep) {
+        upkeep.stops.push(StopRun { name: self.run.name.clone(), pool: self.run.pool.clone(), reason });
+    }
+
+    fn disable(&self, agent: &Agent, reason: DisableReason, upkeep: &mut Upkeep) {
+        let change = AgentChange::Disable(reference(agent), reason);
+        upkeep.agents.push(AgentAction { pool: self.policy.name.clone(), change });
+    }
+}
+
+/// Registrations that are ours and have nothing behind them. Others' are never touched, nor are those that Azure DevOps
+/// still believes busy.
+pub(super) fn registrations(
+    pool: &str,
+    observed: &PoolSnapshot,
+    roster: &Roster<'_>,
+    installation: &Installation,
+    now: Timestamp,
+) -> Vec<AgentAction> {
+    let mut actions = Vec::new();
+    for agent in roster.agents() {
+        if is_placeholder(agent) || roster.is_taken(agent) {
+            continue;
+        }
+        let run = observed.runs.iter().find(|run| run.name.eq_ignore_ascii_case(&agent.name));
+        let ours = agent.installation() == Some(installation.id());
+        let old = agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
+        let reason = match run {
+            Some(run) if run.is_live() => continue,
+            Some(_) => DeregisterReason::Ended,
+            None if ours && old && !agent.online => DeregisterReason::LeftBehind,
+            None => continue,
+        };
+        let change = AgentChange::Deregister(reference(agent), reason);
+        actions.push(AgentAction { pool: pool.to_owned(), change });
+    }
+    actions
+}
+
+fn reference(agent: &Agent) -> AgentRef {
+    AgentRef { id: agent.id, name: agent.name.clone() }
+}

@@ -1,0 +1,235 @@
+//! What is read of a Job, and what it says of a run. A handful of fields: a thousand whole Jobs would be tens of
+//! megabytes.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use kube::Resource;
+use serde::Deserialize;
+
+use super::{
+    keys,
+    view::{Slim, State, Table},
+};
+use crate::core::{Installation, Progress, Purpose, RequestId, Run, RunPhase};
+
+/// What is read of a Job.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct SlimJob {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    uid: String,
+    #[serde(default)]
+    resource_version: String,
+    creation_timestamp: Timestamp,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Labels {
+    #[serde(rename = "app.kubernetes.io/managed-by")]
+    managed_by: Option<String>,
+    #[serde(rename = "kubectl-ado/installation")]
+    installation: Option<String>,
+    #[serde(rename = "kubectl-ado/request")]
+    request: Option<String>,
+    #[serde(rename = "kubectl-ado/slot")]
+    slot: Option<String>,
+    #[serde(rename = "kubectl-ado/attempt")]
+    attempt: Option<String>,
+    #[serde(rename = "kubectl-ado/revision")]
+    revision: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Annotations {
+    #[serde(rename = "kubectl-ado/organization")]
+    organization: Option<String>,
+    #[serde(rename = "kubectl-ado/pool")]
+    pool: Option<String>,
+    #[serde(rename = "kubectl-ado/template")]
+    template: Option<String>,
+    #[serde(rename = "kubectl-ado/token-secret")]
+    token_secret: Option<String>,
+    #[serde(rename = "kubectl-ado/managed-ttl")]
+    managed_ttl: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    ttl_seconds_after_finished: Option<i32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    last_transition_time: Option<Timestamp>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What is kept of a Job of our installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeptJob {
+    pub(super) uid: String,
+    /// The Secret that its agent's token is mounted from.
+    pub(super) token_secret: Option<String>,
+    pub(super) ttl: Option<i32>,
+    /// Whether the TTL is ours rather than the template's.
+    pub(super) managed_ttl: bool,
+    /// In one word, why it failed.
+    pub(super) failure: Option<String>,
+    /// As far as the Job alone tells. `None` where it is another organization's.
+    pub(super) run: Option<Run>,
+}
+
+/// The path of the Jobs of a namespace.
+pub(super) fn jobs_path(namespace: &str) -> String {
+    Job::url_path(&(), Some(namespace))
+}
+
+impl Slim for SlimJob {
+    type Kept = KeptJob;
+    const WHAT: &'static str = "Jobs";
+
+    fn path(namespace: &str) -> String {
+        jobs_path(namespace)
+    }
+
+    fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+
+    fn keep(self, organization: &str) -> KeptJob {
+        let (phase, failure) = self.phase();
+        let annotations = &self.metadata.annotations;
+        // Another orchestrator in this namespace may serve another organization with pools of the same names.
+        let ours = annotations.organization.as_deref() == Some(organization);
+        let run = if ours { self.as_run(phase) } else { None };
+        if ours && run.is_none() {
+            let job = self.metadata.name;
+            tracing::debug!(job, "a Job with our label lacks the others; it is left alone");
+        }
+        KeptJob {
+            uid: self.metadata.uid,
+            token_secret: self.metadata.annotations.token_secret,
+            ttl: self.spec.ttl_seconds_after_finished,
+            managed_ttl: self.metadata.annotations.managed_ttl.is_some(),
+            failure,
+            run,
+        }
+    }
+
+    fn table(state: &mut State) -> &mut Table<KeptJob> {
+        &mut state.jobs
+    }
+
+    fn has_gone(job: KeptJob, state: &mut State) {
+        state.ends.remove(&job.uid);
+    }
+}
+
+impl SlimJob {
+    pub(super) fn created_at(&self) -> Timestamp {
+        self.metadata.creation_timestamp
+    }
+
+    pub(super) fn is_being_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// How far it has come, and in one word why it failed.
+    fn phase(&self) -> (RunPhase, Option<String>) {
+        let condition = |kinds: [&str; 2]| {
+            kinds.into_iter().find_map(|kind| {
+                self.status.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True")
+            })
+        };
+        let created_at = self.metadata.creation_timestamp;
+        // The second of each pair comes first: the Job has ended, and its pods are still being put away.
+        if let Some(failed) = condition(["Failed", "FailureTarget"]) {
+            let reason = [failed.reason.as_str(), failed.message.as_str()];
+            let reason = reason.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+            let at = failed.last_transition_time.unwrap_or(created_at);
+            return (RunPhase::Failed(at, reason), Some(failed.reason.clone()));
+        }
+        if let Some(complete) = condition(["Complete", "SuccessCriteriaMet"]) {
+            return (RunPhase::Succeeded(complete.last_transition_time.unwrap_or(created_at)), None);
+        }
+        match self.metadata.deletion_timestamp {
+            Some(at) => (RunPhase::Failed(at, "Deleted: somebody deleted the Job".to_owned()), None),
+            None => (RunPhase::Live, None),
+        }
+    }
+
+    fn as_run(&self, phase: RunPhase) -> Option<Run> {
+        let Metadata { name, labels, annotations, creation_timestamp, .. } = &self.metadata;
+        let purpose = match (&labels.request, &labels.slot) {
+            (Some(request), _) => Purpose::Request(RequestId(request.parse().ok()?)),
+            (None, Some(slot)) => Purpose::Slot(slot.parse().ok()?),
+            (None, None) => return None,
+        };
+        Some(Run {
+            name: name.clone(),
+            pool: annotations.pool.clone()?,
+            template: annotations.template.clone()?,
+            purpose,
+            attempt: labels.attempt.as_ref()?.parse().ok()?,
+            created_at: *creation_timestamp,
+            phase,
+            revision: labels.revision.clone().unwrap_or_default(),
+            progress: Progress::Pending,
+            trouble: None,
+            agent_ended_at: None,
+        })
+    }
+
+    /// `Ok` where it serves this pool for us, else whose it is.
+    pub(super) fn belongs_to(&self, installation: &Installation, organization: &str, pool: &str) -> Result<(), String> {
+        let Metadata { labels, annotations, .. } = &self.metadata;
+        match (&labels.installation, &labels.managed_by) {
+            (Some(id), _) if id != installation.id() => Err(format!("the kubectl-ado installation \"{id}\"")),
+            (None, Some(other)) => Err(format!("\"{other}\" (its label {})", keys::MANAGED_BY)),
+            (None, None) => Err("somebody else: it has no label of kubectl-ado".to_owned()),
+            (Some(_), _) => {
+                let is = |annotation: &Option<String>, ours: &str| annotation.as_deref() == Some(ours);
+                if is(&annotations.organization, organization) && is(&annotations.pool, pool) {
+                    return Ok(());
+                }
+                let pool = annotations.pool.as_deref().unwrap_or("an unknown one");
+                Err(format!("this installation, but to another pool or organization ({pool})"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

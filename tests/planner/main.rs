@@ -1,0 +1,11 @@
+//! The planner, seen from outside: what it does in situations that a person can picture, and what it never does in any
+//! situation at all.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+mod always;
+mod health;
+mod placeholders;
+mod requests;
+mod situation;
+mod upkeep;
