@@ -13,11 +13,20 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// The call failed or took longer than [`DEADLINE`]. In the second case nobody knows whether it took effect.
 pub async fn call<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
-    match tokio::time::timeout(DEADLINE, call).await {
+    call_within(DEADLINE, what, call).await
+}
+
+/// [`call`] with a deadline of its own.
+pub(super) async fn call_within<T>(
+    deadline: Duration,
+    what: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(deadline, call).await {
         Ok(answer) => answer.map_err(|error| ClusterError::from_kube(what, &error)),
         Err(_) => Err(ClusterError {
             kind: ErrorKind::Timeout,
-            message: format!("cannot {what}: the cluster did not answer within {} s", DEADLINE.as_secs()),
+            message: format!("cannot {what}: the cluster did not answer within {} s", deadline.as_secs()),
             fix: None,
         }),
     }

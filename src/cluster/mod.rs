@@ -5,8 +5,10 @@ mod call;
 mod client;
 mod error;
 mod kubeconfig;
+mod lease;
 mod proxy;
 
 pub use call::{DEADLINE, call};
 pub use client::{Access, connect};
 pub use error::{ClusterError, ErrorKind};
+pub use lease::{LeaseStore, NamedLease};

@@ -8,6 +8,7 @@ mod action;
 mod demand;
 mod expectations;
 mod health;
+mod lease;
 mod matching;
 mod model;
 mod name;
@@ -23,11 +24,14 @@ mod verdict;
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use expectations::Expectations;
+pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
     RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
-pub use name::{DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, pool_label, run_name, short_hash};
+pub use name::{
+    DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, lease_name, pool_label, run_name, short_hash,
+};
 pub use plan::{Counts, LONGEST_BACK_OFF, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use schedule::{Schedule, Weekday};

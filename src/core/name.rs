@@ -70,6 +70,19 @@ pub fn run_name(
     format!("{}-{}-{hash}", clean_prefix(prefix), installation.short())
 }
 
+/// The name of the Lease that those orchestrators share who do the same work: `kubectl-ado-SHORT-HASH`. In which order
+/// or letter case the pools were written down makes no difference, as it makes none to Azure DevOps.
+#[must_use]
+pub fn lease_name(installation: &Installation, organization: &str, pools: &[&str]) -> String {
+    let mut pools: Vec<String> = pools.iter().map(|pool| pool.to_lowercase()).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    let organization = organization.to_lowercase();
+    let mut parts = vec!["lease", installation.id(), &organization];
+    parts.extend(pools.iter().map(String::as_str));
+    format!("kubectl-ado-{}-{}", installation.short(), short_hash(&parts, HASH_LENGTH))
+}
+
 /// A prefix fit for a DNS label that starts with a letter or digit: lower case, other characters as dashes, no dash
 /// at its ends, short enough for the rest of the name to follow.
 #[must_use]
@@ -169,6 +182,21 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         assert_ne!(short_hash(&["ab", "c"], 12), short_hash(&["a", "bc"], 12));
+    }
+
+    #[test]
+    fn one_lease_for_each_installation_organization_and_set_of_pools() {
+        let lease = |id: &str, organization: &str, pools: &[&str]| {
+            let name = lease_name(&Installation::new(id), organization, pools);
+            assert!(name.starts_with("kubectl-ado-") && is_dns_label(&name, 63), "{name}");
+            name
+        };
+        let base = lease("a", "https://dev.azure.com/contoso", &["One", "Two"]);
+        assert_eq!(base, lease("a", "https://dev.azure.com/Contoso", &["two", "One", "Two"]));
+        assert_ne!(base, lease("b", "https://dev.azure.com/contoso", &["One", "Two"]));
+        assert_ne!(base, lease("a", "https://dev.azure.com/fabrikam", &["One", "Two"]));
+        assert_ne!(base, lease("a", "https://dev.azure.com/contoso", &["One"]));
+        assert_ne!(base, lease("a", "https://dev.azure.com/contoso", &["OneTwo"]));
     }
 
     #[test]

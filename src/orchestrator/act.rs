@@ -1,11 +1,12 @@
-//! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused.
+//! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused. `go_on` is asked
+//! before each action whether it may still begin: another orchestrator may lead by then, or it is time to stop.
 
 use std::{collections::HashMap, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::ready, stream};
 use tokio::time::Instant;
 
-use super::{Stop, pace::BackOff};
+use super::pace::BackOff;
 use crate::{
     azure_devops::{AzureDevOps, Error, PoolId},
     core::{AgentAction, AgentChange, StartRun, StopRun},
@@ -55,9 +56,11 @@ pub(super) struct Acted {
 pub(super) async fn stop_runs<H: AgentHost>(
     host: &H,
     stops: Vec<StopRun>,
+    go_on: impl Fn() -> bool,
     mut report: impl FnMut(&StopRun, Result<(), HostError>),
 ) {
     let mut stopping = stream::iter(stops)
+        .take_while(|_| ready(go_on()))
         .map(async |stop| {
             let result = host.stop(&stop).await;
             (stop, result)
@@ -73,9 +76,11 @@ pub(super) async fn stop_runs<H: AgentHost>(
 pub(super) async fn change_agents<A: AzureDevOps>(
     azure_devops: &A,
     actions: Vec<(PoolId, AgentAction)>,
+    go_on: impl Fn() -> bool,
     mut report: impl FnMut(&AgentAction, Result<(), Error>),
 ) {
     let mut changing = stream::iter(actions)
+        .take_while(|_| ready(go_on()))
         .map(async |(pool, action)| {
             let result = match &action.change {
                 AgentChange::Disable(agent, _) => azure_devops.disable(pool, agent.id).await,
@@ -91,12 +96,12 @@ pub(super) async fn change_agents<A: AzureDevOps>(
     }
 }
 
-/// Starts what the plan says, telling `report` of each as it comes out. Begins no further one once it is time to stop.
+/// Starts what the plan says, telling `report` of each as it comes out.
 pub(super) async fn start_runs<H: AgentHost>(
     host: &H,
     starts: Vec<StartRun>,
     holds: &mut Holds,
-    stop: &Stop,
+    go_on: impl Fn() -> bool,
     mut report: impl FnMut(&Acted),
 ) {
     let now = Instant::now();
@@ -114,7 +119,7 @@ pub(super) async fn start_runs<H: AgentHost>(
         let now = Instant::now();
         let batch = batch.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect::<Vec<_>>();
         let mut acted = stream::iter(batch)
-            .take_while(|_| std::future::ready(!stop.is_wanted()))
+            .take_while(|_| ready(go_on()))
             .map(async |start| {
                 let result = host.start(&start).await;
                 Acted { start, result }

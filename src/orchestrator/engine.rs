@@ -8,10 +8,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{
-    Metrics, Stop,
+    Leadership, Metrics, Stop,
     act::{Acted, Holds, change_agents, start_runs, stop_runs},
     journal::Journal,
     observe::{Polled, poll},
@@ -66,6 +66,7 @@ pub struct Engine<'a, A, H> {
     policy: Policy,
     settings: Settings,
     metrics: Arc<Metrics>,
+    leadership: Leadership,
     journal: Journal,
     holds: Holds,
     pools: Vec<PoolState>,
@@ -106,6 +107,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             policy,
             settings,
             metrics,
+            leadership: Leadership::none(),
             journal: Journal::default(),
             holds: Holds::default(),
             pools,
@@ -116,20 +118,35 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
+    /// Acts only while it may. Without this it always may.
+    #[must_use]
+    pub fn under(self, leadership: Leadership) -> Self {
+        Self { leadership, ..self }
+    }
+
     /// Goes round until it is time to stop.
     pub async fn run(&mut self, stop: &Stop) {
         while !stop.is_wanted() {
+            // Before that, even one who follows polls: being ready means that its configuration works.
+            if !self.leadership.may_act() && self.metrics.has_polled() {
+                tokio::select! {
+                    biased;
+                    () = stop.wanted() => return,
+                    () = self.follow() => {}
+                }
+            }
             let wait = tokio::select! {
                 biased;
                 () = stop.wanted() => return,
                 observed = self.observe(STRAGGLERS) => match observed {
-                    Ok(observed) => {
+                    Ok(observed) if self.leadership.may_act() => {
                         tokio::select! {
                             _ = self.decide_and_act(observed, stop) => {}
                             () = last_call(stop) => return,
                         }
                         self.next_due()
                     }
+                    Ok(_) => self.next_due(),
                     Err(wait) => Instant::now() + wait,
                 },
             };
@@ -138,6 +155,20 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 () = stop.wanted() => return,
                 () = self.until(wait) => {}
             }
+        }
+    }
+
+    /// Waits until we may act, and forgets what was polled before: it is too old to act on by then.
+    async fn follow(&mut self) {
+        self.in_flight.clear();
+        self.late.clear();
+        self.metrics.following();
+        while timeout(SIGN_OF_LIFE, self.leadership.until_may_act()).await.is_err() {
+            self.metrics.passed((self.settings.now)());
+        }
+        for pool in &mut self.pools {
+            pool.in_flight = None;
+            (pool.due, pool.look_due) = (Instant::now(), Instant::now());
         }
     }
 
@@ -250,6 +281,9 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
 
         self.carry_out(decided, stop, &mut outcome).await;
+        if !self.leadership.may_act() {
+            return outcome;
+        }
         if let Err(error) = self.host.tidy(&runs).await {
             self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
             outcome.failures += 1;
@@ -274,9 +308,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 
     /// What is ended makes room for what is started; registrations come last, because nobody waits for them.
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
-        let Self { azure_devops, host, holds, journal, metrics, policy, pools, .. } = self;
+        let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, .. } = self;
         let Plan { starts, stops, agents, .. } = decided;
-        stop_runs(*host, stops, |run, result| {
+        let go_on = || leadership.may_act() && !stop.is_wanted();
+        stop_runs(*host, stops, go_on, |run, result| {
             journal.stopped(run, &result);
             match result {
                 Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
@@ -284,7 +319,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
         })
         .await;
-        start_runs(*host, starts, holds, stop, |acted: &Acted| {
+        start_runs(*host, starts, holds, go_on, |acted: &Acted| {
             journal.acted(acted);
             match &acted.result {
                 Ok(_) => {
@@ -302,7 +337,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             let index = policy.pools.iter().position(|pool| pool.name == action.pool)?;
             Some((pools[index].id?, action))
         });
-        change_agents(*azure_devops, numbered.collect(), |action, result| journal.changed(action, &result)).await;
+        change_agents(*azure_devops, numbered.collect(), go_on, |action, result| journal.changed(action, &result))
+            .await;
     }
 
     fn set_next_polls(&mut self, indices: &[usize], decided: &Plan) {

@@ -50,6 +50,7 @@ pub struct Metrics {
     start_failures: Family<PoolReason, Counter>,
     stopped: Family<PoolReason, Counter>,
     wait: Family<Pool, Histogram, fn() -> Histogram>,
+    leader: Gauge,
     /// Requests that were seen waiting and not yet seen received, by pool.
     seen_waiting: Mutex<HashSet<(String, RequestId)>>,
     last_pass: AtomicU64,
@@ -71,6 +72,7 @@ impl Default for Metrics {
             start_failures: Family::default(),
             stopped: Family::default(),
             wait,
+            leader: Gauge::default(),
             seen_waiting: Mutex::default(),
             last_pass: AtomicU64::new(0),
             polled_once: AtomicU64::new(0),
@@ -107,6 +109,7 @@ impl Metrics {
             seconds(),
             self.wait.clone(),
         );
+        registry.register("leader", "1 if this orchestrator acts, 0 if another one does", self.leader.clone());
         self
     }
 
@@ -124,6 +127,20 @@ impl Metrics {
     /// A pass of the loop has come to its end.
     pub(super) fn passed(&self, now: Timestamp) {
         self.last_pass.store(now.as_second().unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// Whether this orchestrator is the one that acts.
+    pub(super) fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// Another orchestrator watches the pools from here on: what we know of them grows stale.
+    pub(super) fn following(&self) {
+        self.last_poll.clear();
+        self.waiting.clear();
+        self.oldest.clear();
+        self.agents.clear();
+        self.seen_waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A pool was polled with success.

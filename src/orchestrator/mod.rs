@@ -7,6 +7,7 @@
 mod act;
 mod engine;
 mod journal;
+mod leader;
 mod listener;
 mod metrics;
 mod observe;
@@ -15,6 +16,7 @@ mod serve;
 mod stop;
 
 pub use engine::{Engine, Outcome, Settings};
+pub use leader::{Candidate, Leadership, identity};
 pub use metrics::Metrics;
 pub use serve::{ServeError, serve};
 pub use stop::{Stop, Stopper, stop_pair};

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::{Engine, Metrics, Outcome, Settings, Stop, listener};
+use super::{Candidate, Engine, Leadership, Metrics, Outcome, Settings, Stop, identity, listener};
 use crate::{
     azure_devops::RestClient,
+    cluster::NamedLease,
     config::Config,
+    core::{Installation, LeaseTiming, lease_name},
     hosts::{AgentHost, Host, HostError, Reached},
 };
 
@@ -79,13 +81,18 @@ pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
 
     let settings =
         Settings { polling: config.polling, respect_parallel_jobs: config.respect_parallel_jobs, now: Timestamp::now };
-    let mut engine = Engine::new(&azure_devops, &host, config.policy(installation), settings, metrics);
+    let (candidate, leadership) = stand_for_election(&config, &host, &installation, &metrics);
+    let mut engine =
+        Engine::new(&azure_devops, &host, config.policy(installation), settings, metrics).under(leadership);
     let outcome = if config.run_once {
         let outcome = engine.run_once(&stop).await;
         wait_for_local_agents(&host, &stop).await;
         outcome
     } else {
-        engine.run(&stop).await;
+        match candidate {
+            None => engine.run(&stop).await,
+            Some(candidate) => candidate.keep_during(engine.run(&stop)).await,
+        }
         Outcome::default()
     };
     if let Some(answering) = answering {
@@ -93,6 +100,29 @@ pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
     }
     info!("stopped");
     Ok(outcome)
+}
+
+/// Agents of a cluster may have several orchestrators; those of this machine have us alone, and a single pass is over
+/// before an election would be.
+fn stand_for_election(
+    config: &Config,
+    host: &Host,
+    installation: &Installation,
+    metrics: &Arc<Metrics>,
+) -> (Option<Candidate<NamedLease>>, Leadership) {
+    let kubernetes = match host {
+        Host::Kubernetes(kubernetes) if !config.run_once => kubernetes,
+        _ => {
+            metrics.leads(true);
+            return (None, Leadership::none());
+        }
+    };
+    let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let name = lease_name(installation, &config.organization.url, &pools);
+    info!(lease = name, "taking part in the leader election");
+    let lease = NamedLease::new(kubernetes.client().clone(), kubernetes.namespace(), name);
+    let (candidate, leadership) = Candidate::new(lease, identity(), LeaseTiming::STANDARD, Arc::clone(metrics));
+    (Some(candidate), leadership)
 }
 
 /// A single pass is over before a scraper could come, so it opens no listener.

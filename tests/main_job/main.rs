@@ -7,6 +7,7 @@ mod agents;
 mod drop_in;
 mod faults;
 mod installations;
+mod leadership;
 mod once;
 mod refusals;
 mod restart;

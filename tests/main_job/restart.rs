@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::World;
+use crate::{leadership::end_of_term, world::World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serve_that_is_killed_between_any_two_passes_and_started_again_makes_nothing_twice() {
@@ -21,6 +21,7 @@ async fn a_serve_that_is_killed_between_any_two_passes_and_started_again_makes_n
             _ => world.passes(3).await,
         }
         serve.kill();
+        end_of_term(&world).await;
     }
     let _serve = world.serve("Default").start();
     world.jobs_stay(queued).await;

@@ -125,6 +125,18 @@ impl KubernetesHost {
         Ok(host)
     }
 
+    /// The client that it talks to its cluster with.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The namespace that the Jobs are in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// What the owners of the Job templates should know; one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
