@@ -41,7 +41,7 @@ fault!(redirection_to_the_sign_in_page_is_a_rejected_token, FaultKind::Redirect.
 fault!(unauthorized_is_a_rejected_token, FaultKind::Unauthorized.always(), "rejected the token");
 fault!(forbidden_is_told, FaultKind::Forbidden.always(), "\"reason\":\"forbidden\"");
 fault!(not_found_is_told_and_the_pool_looked_up_again, FaultKind::NotFound.always().on("jobrequests"), "not found");
-fault!(conflicts_are_told, FaultKind::Conflict.always().on("jobrequests"), "409");
+fault!(conflicts_are_told, FaultKind::Conflict.always().on("jobrequests"), "\"reason\":\"taken\"");
 fault!(throttling_is_obeyed, FaultKind::Throttled(Duration::from_secs(1)).times(3), "throttled");
 fault!(server_errors_are_told, FaultKind::ServerError.always(), "500");
 fault!(truncated_answers_are_no_empty_queue, FaultKind::CutOff.always(), "unreadable");
@@ -103,12 +103,13 @@ async fn ten_thousand_finished_requests_are_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_cancelled_before_its_agent_came_makes_no_further_job() {
+async fn the_job_of_a_request_that_is_cancelled_before_it_found_a_node_goes_and_none_comes_after_it() {
     let world = World::new("cancelled").await;
     let pool = world.pool("Default");
     let requests = world.queue(pool, 3);
-    let _serve = world.serve("Default").start();
+    let serve = world.serve("Default").start();
     world.until_jobs(3).await;
     world.sandbox.cancel(requests[0]).unwrap();
-    world.jobs_stay(3).await;
+    world.jobs_stay(2).await;
+    serve.says("its job request is gone").await;
 }
