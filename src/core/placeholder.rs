@@ -75,7 +75,7 @@ pub(super) fn tend(
     for template in &policy.templates {
         let name = name(installation, organization, &policy.name, template);
         let there = roster.agents().iter().find(|agent| agent.name.eq_ignore_ascii_case(&name));
-        let capabilities = capabilities(template, installation, &name, learned(template, runs, roster), there);
+        let capabilities = capabilities(template, installation, &name, learned(template, runs, roster).as_ref(), there);
         let placeholder = Placeholder { name, template: template.name.clone(), capabilities };
         let change = match there {
             None => AgentChange::Register(placeholder),
@@ -121,12 +121,12 @@ fn capabilities(
     template: &AgentTemplate,
     installation: &Installation,
     name: &str,
-    known: Option<Learned<'_>>,
+    known: Option<&Learned<'_>>,
     there: Option<&Agent>,
 ) -> Capabilities {
     let mut capabilities = Capabilities::default();
     // What was learned of an earlier revision is better than nothing, and stays until there is better.
-    if let Some(known) = &known {
+    if let Some(known) = known {
         capabilities = known.capabilities.clone();
         for name in PERSONAL.into_iter().chain([DIGEST, MARK]) {
             capabilities.remove(name);
