@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{Kinds, Order, POOL, Scaler, Settings, View};
 use crate::{
     core::{
-        self, AgentAction, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, INSTALLATION_CAPABILITY,
-        Installation, JobRequest, Plan, Policy, PoolPolicy, PoolSnapshot, RequestId, Scale, Snapshot, Stage, StopRun,
+        self, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, INSTALLATION_CAPABILITY, Installation,
+        JobRequest, Plan, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Scale, Snapshot, Stage, StartRun,
     },
     sandbox::{self, Phase},
 };
@@ -26,6 +26,8 @@ pub(super) struct Ours {
     agents: Vec<core::Agent>,
     /// What [`View::replaced`] was then.
     replaced: usize,
+    /// The placeholder agents of a pool that has been used before: its images were seen working.
+    placeholders: Vec<core::Agent>,
 }
 
 impl Ours {
@@ -50,7 +52,8 @@ impl Ours {
             idle_timeout: IDLE_TIMEOUT,
             pools: vec![PoolPolicy { name: POOL.to_owned(), max_agents: None, templates: templates.collect() }],
         };
-        Self { policy, agents: Vec::new(), replaced: 0 }
+        let placeholders = placeholders(&policy, kinds);
+        Self { policy, agents: Vec::new(), replaced: 0, placeholders }
     }
 
     fn observe(&mut self, view: &View<'_>) -> Snapshot {
@@ -66,7 +69,8 @@ impl Ours {
             let cached = known.next_if(|known| known.id == id);
             core_agent(agent, view, cached.map(|cached| (cached.name, cached.capabilities)))
         });
-        let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests, agents: Some(agents.collect()) };
+        let agents = agents.chain(self.placeholders.iter().cloned()).collect();
+        let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests, agents: Some(agents) };
         Snapshot { pools: vec![pool], ..Snapshot::default() }
     }
 }
@@ -88,6 +92,7 @@ impl Scaler for Ours {
         let mut snapshot = self.observe(view);
         let plan = core::plan(&self.policy, &snapshot, now);
         self.agents = snapshot.pools.pop().and_then(|pool| pool.agents).unwrap_or_default();
+        self.agents.truncate(self.agents.len() - self.placeholders.len());
         orders(plan)
     }
 
@@ -96,10 +101,49 @@ impl Scaler for Ours {
     }
 }
 
+/// The placeholders that the planner leaves behind when it has seen an agent of each template at work.
+fn placeholders(policy: &Policy, kinds: &Kinds) -> Vec<core::Agent> {
+    let before = Timestamp::UNIX_EPOCH;
+    let agent = |id: usize, name: &str, capabilities: Capabilities| core::Agent {
+        id: AgentId(i64::MAX - i64::try_from(id).unwrap_or_default()),
+        name: name.to_owned(),
+        enabled: false,
+        online: false,
+        assigned: None,
+        capabilities,
+        created_at: Some(before),
+        status_changed_at: Some(before),
+        last_finished_at: None,
+    };
+    let templates = policy.pools.iter().flat_map(|pool| &pool.templates);
+    let (runs, seen) = templates
+        .zip(&kinds.merged)
+        .enumerate()
+        .map(|(index, (template, kind))| {
+            let start = StartRun {
+                name: format!("earlier-{index}"),
+                pool: POOL.to_owned(),
+                template: template.name.clone(),
+                purpose: Purpose::Slot(0),
+                attempt: 1,
+                revision: template.revision.clone(),
+            };
+            let online = core::Agent { online: true, ..agent(index, &start.name, kind.capabilities.clone()) };
+            (start.expected(before), online)
+        })
+        .unzip();
+    let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests: Vec::new(), agents: Some(seen) };
+    let earlier = core::plan(policy, &Snapshot { pools: vec![pool], ..Snapshot::default() }, before);
+    let registered = earlier.agents.into_iter().filter_map(|action| match action.change {
+        AgentChange::Register(placeholder) => Some(placeholder),
+        _ => None,
+    });
+    registered.enumerate().map(|(index, left)| agent(index, &left.name, left.capabilities)).collect()
+}
+
 /// All that a plan wants done.
 fn orders(plan: Plan) -> Vec<Order> {
-    let Plan { starts, .. } = plan;
-    let (stops, agents): (Vec<StopRun>, Vec<AgentAction>) = (Vec::new(), Vec::new());
+    let Plan { starts, stops, agents, .. } = plan;
     let starts = starts.into_iter().map(Order::Start);
     let stops = stops.into_iter().map(|stop| Order::Stop(stop.name));
     let agents = agents.into_iter().map(|action| match action.change {
