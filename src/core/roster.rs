@@ -11,6 +11,8 @@ pub(super) struct Roster<'a> {
     holders: HashMap<RequestId, &'a Agent>,
     /// Agents that a running request names, whatever their own record says by now.
     used: HashSet<AgentId>,
+    /// Their names, because the agents may have been looked at before they were registered.
+    at_work: HashSet<String>,
     /// Names of our runs, ended ones included.
     ours: HashSet<String>,
     agents: &'a [Agent],
@@ -20,14 +22,15 @@ impl<'a> Roster<'a> {
     pub(super) fn of(observed: &'a PoolSnapshot) -> Self {
         let agents = observed.agents.as_deref().unwrap_or_default();
         let used = observed.requests.iter().filter_map(|request| match &request.stage {
-            Stage::Running(agent) => agent.as_ref().map(|agent| agent.id),
+            Stage::Running(agent) => agent.as_ref(),
             _ => None,
         });
         Self {
             by_id: agents.iter().map(|agent| (agent.id, agent)).collect(),
             by_name: agents.iter().map(|agent| (agent.name.to_lowercase(), agent)).collect(),
             holders: agents.iter().filter_map(|agent| Some((agent.assigned?, agent))).collect(),
-            used: used.collect(),
+            used: used.clone().map(|agent| agent.id).collect(),
+            at_work: used.map(|agent| agent.name.to_lowercase()).collect(),
             ours: observed.runs.iter().map(|run| run.name.to_lowercase()).collect(),
             agents,
         }
@@ -39,6 +42,11 @@ impl<'a> Roster<'a> {
 
     pub(super) fn is_taken(&self, agent: &Agent) -> bool {
         agent.assigned.is_some() || self.used.contains(&agent.id)
+    }
+
+    /// Whether a running request names the agent of this run, which is not among the agents.
+    pub(super) fn is_unseen_at_work(&self, run: &Run) -> bool {
+        self.agent_of(run).is_none() && self.at_work.contains(&run.name.to_lowercase())
     }
 
     /// The agent that has the request or is about to take it. The agents were observed after the requests, so one of

@@ -190,6 +190,10 @@ impl<'a> Survey<'a> {
                     self.counts.busy += 1;
                     continue;
                 }
+                None if self.roster.is_unseen_at_work(run) => {
+                    self.counts.busy += 1;
+                    continue;
+                }
                 // It has done its one job and is about to go.
                 Some(agent) if agent.last_finished_at.is_some() => continue,
                 Some(agent) if agent.online => {

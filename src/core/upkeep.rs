@@ -76,6 +76,9 @@ impl Keeper<'_> {
             self.fence(agent, upkeep);
             return;
         }
+        if self.roster.is_unseen_at_work(self.run) {
+            return;
+        }
         if let Some(ended_at) = self.run.agent_ended_at {
             self.stop_at(ended_at + SIDECAR_GRACE, StopReason::AgentEnded, upkeep);
             return;
@@ -83,7 +86,12 @@ impl Keeper<'_> {
         match agent {
             Some(agent) if agent.last_finished_at.is_some() => {
                 let finished_at = agent.last_finished_at.unwrap_or(self.run.created_at);
-                self.stop_at(finished_at + HANGS_AFTER, StopReason::Hangs, upkeep);
+                if !agent.online || !agent.enabled {
+                    self.stop_at(finished_at + HANGS_AFTER, StopReason::Hangs, upkeep);
+                } else if self.is_due(finished_at + HANGS_AFTER, upkeep) {
+                    // Its request was cancelled before it was fenced; it may be given another one at any moment.
+                    self.disable(agent, DisableReason::IdleSince(finished_at), upkeep);
+                }
             }
             Some(agent) if agent.online && !agent.enabled => self.stop(StopReason::TakenBack, upkeep),
             Some(agent) if agent.online => self.take_back(agent, template, upkeep, spare),

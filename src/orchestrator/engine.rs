@@ -141,6 +141,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 observed = self.observe(STRAGGLERS) => match observed {
                     Ok(observed) if self.leadership.may_act() => {
                         tokio::select! {
+                            biased;
                             _ = self.decide_and_act(observed, stop) => {}
                             () = last_call(stop) => return,
                         }
@@ -179,6 +180,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             () = stop.wanted() => Outcome { failures: 1, started: 0 },
             observed = self.observe(Duration::MAX) => match observed {
                 Ok(observed) => tokio::select! {
+                    biased;
                     outcome = self.decide_and_act(observed, stop) => outcome,
                     () = last_call(stop) => Outcome { failures: 1, started: 0 },
                 },
@@ -366,7 +368,13 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let mut wakeful = self.settings.polling == Polling::Adaptive;
         while Instant::now() < moment {
             self.metrics.passed((self.settings.now)());
+            // In this order, so that what happens at one moment always goes the same way.
             tokio::select! {
+                biased;
+                Some(polled) = self.in_flight.next() => {
+                    self.late.push(polled);
+                    return;
+                }
                 // What changed on the host may call for something; but a delay that somebody set is kept.
                 () = host.changed(), if wakeful => {
                     wakeful = false;
@@ -375,10 +383,6 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     moment = moment.min(soon);
                 }
                 () = sleep_until(moment.min(Instant::now() + SIGN_OF_LIFE)) => {}
-                Some(polled) = self.in_flight.next() => {
-                    self.late.push(polled);
-                    return;
-                }
             }
         }
     }

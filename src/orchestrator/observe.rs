@@ -1,11 +1,17 @@
 //! Observing one pool: its unfinished job requests, and its agents where anything depends on them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::{
     azure_devops::{AzureDevOps, Error, PoolId},
     core::{PoolSnapshot, Run},
 };
+
+/// How old the job requests may be when the agents are known. An agent that was given one of them in between, has done it
+/// and is gone would leave a request that nobody seems to serve.
+const AGED: Duration = Duration::from_secs(2);
 
 /// What a poll of one pool brought.
 pub(super) struct Polled {
@@ -46,10 +52,94 @@ async fn observe<A: AzureDevOps>(
         Some(number) => number,
         None => *id.insert(azure_devops.pool(pool).await?),
     };
-    let requests = azure_devops.job_requests(number).await?;
+    let asked = Instant::now();
+    let mut requests = azure_devops.job_requests(number).await?;
     let runs: Vec<Run> = runs.iter().filter(|run| run.pool == pool).cloned().collect();
     // A quiet pool costs one call, except when its registrations are due to be looked after.
     let quiet = requests.is_empty() && !runs.iter().any(Run::is_live);
     let agents = if quiet && !look_at_agents { None } else { Some(azure_devops.agents(number).await?) };
+    if agents.is_some() && asked.elapsed() > AGED {
+        requests = azure_devops.job_requests(number).await?;
+    }
     Ok(PoolSnapshot { pool: pool.to_owned(), runs, requests, agents })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeMap};
+
+    use super::*;
+    use crate::core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder, RequestId, Stage};
+
+    /// One job request waits until the agents have been asked for, which takes a while.
+    struct Slow {
+        takes: Duration,
+        served: Cell<bool>,
+        asked: Cell<u32>,
+    }
+
+    impl AzureDevOps for Slow {
+        async fn pool(&self, _: &str) -> Result<PoolId, Error> {
+            Ok(PoolId(1))
+        }
+
+        async fn job_requests(&self, _: PoolId) -> Result<Vec<JobRequest>, Error> {
+            self.asked.set(self.asked.get() + 1);
+            let waiting = JobRequest {
+                id: RequestId(1),
+                queued_at: None,
+                received_at: None,
+                stage: Stage::Waiting,
+                demands: Vec::new(),
+                plan_type: None,
+                parallelism_tag: None,
+                pipeline: None,
+                pipeline_run: None,
+                priority: 0,
+            };
+            Ok(if self.served.get() { Vec::new() } else { vec![waiting] })
+        }
+
+        async fn agents(&self, _: PoolId) -> Result<Vec<Agent>, Error> {
+            tokio::time::sleep(self.takes).await;
+            self.served.set(true);
+            Ok(Vec::new())
+        }
+
+        async fn parallel_jobs(&self) -> Result<BTreeMap<String, ParallelJobs>, Error> {
+            unreachable!()
+        }
+
+        async fn disable(&self, _: PoolId, _: AgentId) -> Result<(), Error> {
+            unreachable!()
+        }
+
+        async fn deregister(&self, _: PoolId, _: AgentId) -> Result<(), Error> {
+            unreachable!()
+        }
+
+        async fn register(&self, _: PoolId, _: &Placeholder) -> Result<(), Error> {
+            unreachable!()
+        }
+
+        async fn update(&self, _: PoolId, _: AgentId, _: &Placeholder) -> Result<(), Error> {
+            unreachable!()
+        }
+    }
+
+    async fn look(takes: Duration) -> (usize, u32) {
+        let slow = Slow { takes, served: Cell::new(false), asked: Cell::new(0) };
+        let polled = poll(&slow, 0, "Default".to_owned(), None, false, Arc::default()).await;
+        (polled.result.unwrap().requests.len(), slow.asked.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_served_while_the_agents_were_asked_for_does_not_wait() {
+        assert_eq!(look(Duration::from_secs(14)).await, (0, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ordinarily_the_requests_are_asked_for_once() {
+        assert_eq!(look(Duration::from_millis(300)).await, (1, 1));
+    }
 }

@@ -151,7 +151,7 @@ async fn a_stop_takes_its_pod_along_and_never_a_namesake() {
     let host = host(&world).await;
     host.runs().await.unwrap();
     let stop =
-        |request: i64| StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::NotNeeded };
+        |request: i64| StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::TakenBack };
     for request in 1..=2 {
         host.start(&start(request)).await.unwrap();
         pod_of(&world, &start(request).name).await;

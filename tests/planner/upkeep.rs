@@ -127,6 +127,32 @@ fn a_run_goes_with_its_agent_even_if_a_sidecar_stays_and_is_not_left_to_hang() {
 }
 
 #[test]
+fn an_agent_whose_request_was_cancelled_before_it_was_fenced_is_disabled_before_it_is_ended() {
+    // Azure DevOps may give it another request between the look and the end.
+    let idle = Agent { last_finished_at: Some(at(-300)), ..agent(1, "r1") };
+    let plan = decide(&simple(), &snapshot(vec![], vec![starting("r1", 1)], vec![idle.clone()]));
+    assert!(matches!(changes(&plan)[..], [AgentChange::Disable(_, DisableReason::IdleSince(_))]));
+    assert!(plan.stops.is_empty(), "not before a second look");
+    let disabled = Agent { enabled: false, ..idle };
+    let plan = decide(&simple(), &snapshot(vec![], vec![starting("r1", 1)], vec![disabled]));
+    assert_eq!(stops(&plan), [("r1", &StopReason::Hangs)]);
+}
+
+#[test]
+fn a_run_whose_agent_works_is_never_ended_even_if_the_agents_were_looked_at_before_it_was_there() {
+    let unseen = agent(1, "r1");
+    let long_ago = Run { created_at: at(-5000), progress: Progress::Pending, ..starting("r1", 2) };
+    let plan = decide(&simple(), &snapshot(vec![running(1, &unseen)], vec![long_ago.clone()], vec![]));
+    assert!(plan.stops.is_empty(), "{plan:?}");
+    assert_eq!(plan.pools[0].counts.busy, 1);
+
+    let young = Run { created_at: at(-5), ..long_ago };
+    let queue = vec![running(1, &unseen), request(2, &[])];
+    let plan = decide(&simple(), &snapshot(queue, vec![young], vec![]));
+    assert_eq!(started_for(&plan), [2], "it is no supply either");
+}
+
+#[test]
 fn an_agent_that_has_done_its_job_serves_nobody_else() {
     let done = Agent { last_finished_at: Some(at(-1)), ..agent(1, "r1") };
     let plan = decide(&simple(), &snapshot(vec![request(2, &[])], vec![starting("r1", 1)], vec![done]));

@@ -2,22 +2,34 @@
 
 use jiff::Timestamp;
 use kube::{
-    api::{DeleteParams, GetParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, GetParams, ListParams, Preconditions, PropagationPolicy},
     core::Request,
 };
 
 use super::{
     KubernetesHost,
     failure::refused,
+    feed,
     job::MadeJob,
     keys,
+    slim::Slim,
     slim_job::{SlimJob, jobs_path},
+    slim_pod::SlimPod,
 };
 use crate::{
     cluster::{ErrorKind, call},
     core::StartRun,
     hosts::{HostError, Started},
 };
+
+/// How a deletion came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deleted {
+    /// It is gone, or was before.
+    Gone,
+    /// It is another one by now, or another version: it was left alone.
+    Changed,
+}
 
 impl KubernetesHost {
     /// Makes the Job, and tells when it was made. One of the same run that is there already is as good.
@@ -42,33 +54,61 @@ impl KubernetesHost {
 
     /// The name is taken: by the same run, and since when, or by somebody else?
     async fn whose(&self, run: &StartRun) -> Result<Timestamp, HostError> {
-        let what = format!("get the Job \"{}\" in namespace \"{}\"", run.name, self.namespace);
+        let goes = || {
+            HostError::Unavailable(format!("the Job \"{}\" is going away just now; a later pass starts it", run.name))
+        };
+        let Some(job) = self.get(&run.name).await? else { return Err(goes()) };
+        match job.belongs_to(&self.installation, &self.organization, &run.pool) {
+            Ok(()) if job.is_being_deleted() => Err(goes()),
+            Ok(()) => Ok(job.created_at()),
+            Err(owner) => Err(HostError::Collision { name: run.name.clone(), owner }),
+        }
+    }
+
+    /// Deletes the Job of that uid if no node has taken a pod of it. What decided so may be many seconds old, and by now
+    /// the agent may be there and busy; so it is looked again, and the Job has to be as it was then when it is deleted.
+    pub(super) async fn delete_unplaced(&self, name: &str, uid: &str) -> Result<(), HostError> {
+        let Some(job) = self.get(name).await?.filter(|job| job.uid() == uid) else { return Ok(()) };
+        let what = format!("list the pods of the Job \"{name}\" in namespace \"{}\"", self.namespace);
+        let params = ListParams::default().labels(&format!("job-name={name}"));
+        let mut is_placed = false;
+        let look = |pod: SlimPod| is_placed |= pod.is_placed_for(uid);
+        let listed = feed::list(&self.client, &what, &SlimPod::path(&self.namespace), params, look).await;
+        listed.map_err(|error| refused(error, &self.namespace))?;
+        if is_placed {
+            return Err(HostError::Unavailable(format!("the agent \"{name}\" has found a place and is left alone")));
+        }
+        match self.delete(name, uid, Some(job.version())).await? {
+            Deleted::Gone => Ok(()),
+            Deleted::Changed => {
+                Err(HostError::Unavailable(format!("the Job \"{name}\" has just changed; a later pass decides anew")))
+            }
+        }
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<SlimJob>, HostError> {
+        let what = format!("get the Job \"{name}\" in namespace \"{}\"", self.namespace);
         let found = call(&what, async {
             let request = Request::new(jobs_path(&self.namespace));
-            let request = request.get(&run.name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
             let text = self.client.request_text(request).await?;
             serde_json::from_str::<SlimJob>(&text).map_err(kube::Error::SerdeError)
         })
         .await;
-        let goes = || {
-            HostError::Unavailable(format!("the Job \"{}\" is going away just now; a later pass starts it", run.name))
-        };
         match found {
-            Ok(job) => match job.belongs_to(&self.installation, &self.organization, &run.pool) {
-                Ok(()) if job.is_being_deleted() => Err(goes()),
-                Ok(()) => Ok(job.created_at()),
-                Err(owner) => Err(HostError::Collision { name: run.name.clone(), owner }),
-            },
-            Err(error) if error.kind == ErrorKind::NotFound => Err(goes()),
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(refused(error, &self.namespace)),
         }
     }
 
-    /// Deletes the Job of that uid, and with it its pods, which the API server does not do unless it is told to.
-    pub(super) async fn delete(&self, name: &str, uid: &str) -> Result<(), HostError> {
+    /// Deletes the Job of that uid, and that version if one is given, and with it its pods, which the API server does not
+    /// do unless it is told to.
+    pub(super) async fn delete(&self, name: &str, uid: &str, version: Option<&str>) -> Result<Deleted, HostError> {
         let what = format!("delete the Job \"{name}\" in namespace \"{}\"", self.namespace);
+        let (uid, resource_version) = (Some(uid.to_owned()), version.map(str::to_owned));
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: Some(Preconditions { uid, resource_version }),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
@@ -79,9 +119,10 @@ impl KubernetesHost {
         })
         .await;
         match deleted {
-            // Gone, or another one of that name by now.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => Ok(()),
-            other => other.map_err(|error| refused(error, &self.namespace)),
+            Ok(()) => Ok(Deleted::Gone),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Deleted::Gone),
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(Deleted::Changed),
+            Err(error) => Err(refused(error, &self.namespace)),
         }
     }
 }

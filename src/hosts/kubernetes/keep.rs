@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     sync::{MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -16,6 +16,7 @@ use kube::{
     api::{PartialObjectMeta, Patch, PatchParams},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Credential, KubernetesHost, failure::refused, job, runs::FailedJob};
 use crate::{

@@ -35,6 +35,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::Client;
 use secrecy::ExposeSecret;
 
@@ -50,7 +51,7 @@ use watching::{Clock, Watching};
 use super::{AgentHost, HostError, Started};
 use crate::{
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource},
-    core::{Expectations, Installation, Purpose, Retention, Run, StartRun, StopRun},
+    core::{Expectations, Installation, Purpose, Retention, Run, StartRun, StopReason, StopRun},
 };
 
 /// The shortest text that is recognized as a token; a shorter one may stand in a Job by chance.
@@ -135,6 +136,13 @@ impl KubernetesHost {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The same host by another clock, which it is this moment by: for whoever makes time pass as they like.
+    #[must_use]
+    pub fn by_clock(mut self, now: Timestamp) -> Self {
+        self.clock = Clock::set_to(now);
+        self
     }
 
     /// What the owners of the Job templates should know; one line each.
@@ -225,7 +233,10 @@ impl AgentHost for KubernetesHost {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         let listing = self.watching().listing().await?;
         self.chores().note(listing.failed, listing.mounted);
-        Ok(self.expectations().merge(listing.runs, self.clock.now()))
+        let mut runs = self.expectations().merge(listing.runs, self.clock.now());
+        // Always in the same order, so that the same situation always leads to the same plan.
+        runs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(runs)
     }
 
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
@@ -254,7 +265,12 @@ impl AgentHost for KubernetesHost {
             }
             return Ok(());
         };
-        self.delete(&run.name, &uid).await?;
+        if run.reason == StopReason::NotNeeded {
+            self.delete_unplaced(&run.name, &uid).await?;
+        } else {
+            // One that has changed is another run by now, which has taken the name.
+            self.delete(&run.name, &uid, None).await?;
+        }
         self.expectations().stopped(&run.name, seen.created_at, self.clock.now());
         Ok(())
     }

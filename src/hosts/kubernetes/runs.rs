@@ -54,6 +54,7 @@ impl View {
             }
             listing.runs.push(join(run, job, pods.get(job.uid.as_str()).copied(), &state));
         }
+        listing.failed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         listing
     }
 

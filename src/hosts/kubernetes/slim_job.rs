@@ -151,6 +151,10 @@ impl SlimJob {
         self.metadata.creation_timestamp
     }
 
+    pub(super) fn uid(&self) -> &str {
+        &self.metadata.uid
+    }
+
     pub(super) fn is_being_deleted(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }

@@ -174,6 +174,11 @@ impl SlimPod {
         self.status.container_statuses.iter().find(|status| status.name == agent.name)
     }
 
+    /// Whether it is a pod of the Job of that uid and a node has taken it.
+    pub(super) fn is_placed_for(&self, job: &str) -> bool {
+        self.spec.node_name.is_some() && self.metadata.owner_references.iter().any(|owner| owner.uid == job)
+    }
+
     fn progress(&self) -> Progress {
         let ran = |agent: &Container| {
             let was = [&agent.state, &agent.last_state].into_iter().filter_map(|state| state.terminated.as_ref());

@@ -95,11 +95,15 @@ pub(super) struct Clock(Timestamp, Instant);
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Timestamp::now(), Instant::now())
+        Self::set_to(Timestamp::now())
     }
 }
 
 impl Clock {
+    pub(super) fn set_to(now: Timestamp) -> Self {
+        Self(now, Instant::now())
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.0 + self.1.elapsed()
     }

@@ -120,6 +120,11 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
             let items = fake.with(|server| server.objects.get(plural).cloned().unwrap_or_default());
             json!({"metadata": {"resourceVersion": "100"}, "items": items})
         }
+        "get" => {
+            let name = path.rsplit('/').next();
+            let of_name = |object: &&Value| object["metadata"]["name"].as_str() == name;
+            fake.with(|server| server.objects.get(plural).and_then(|all| all.iter().find(of_name).cloned())).unwrap()
+        }
         "create" => {
             let mut made = body;
             made["metadata"]["uid"] = json!("made");

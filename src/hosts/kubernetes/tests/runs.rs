@@ -10,7 +10,11 @@ use crate::core::{Progress, StopReason, TroubleKind};
 const SOON: Duration = Duration::from_millis(100);
 
 fn stop(request: i64) -> StopRun {
-    StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::NotNeeded }
+    StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::TakenBack }
+}
+
+fn not_needed(request: i64) -> StopRun {
+    StopRun { reason: StopReason::NotNeeded, ..stop(request) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,6 +77,34 @@ async fn a_namesake_with_another_uid_is_success_and_is_left_alone() {
     host.stop(&stop(1)).await.unwrap();
     fake.with(|server| server.refused.insert("delete", (500, "InternalError")));
     host.stop(&stop(1)).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_has_found_a_place_since_it_was_looked_at_is_left_alone() {
+    let fake = Fake::default();
+    fake.add("jobs", &job(1));
+    let mut waiting = pod(1, &json!({"phase": "Pending"}));
+    waiting["spec"]["nodeName"] = serde_json::Value::Null;
+    fake.add("pods", &waiting);
+    let host = fake.host();
+    assert_eq!(host.runs().await.unwrap()[0].progress, Progress::Pending);
+
+    // The watch has not told of it yet.
+    fake.with(|server| server.objects.insert("pods", vec![pod(1, &json!({"phase": "Running"}))]));
+    let error = host.stop(&not_needed(1)).await.unwrap_err();
+    assert!(error.to_string().contains("is left alone"), "{error}");
+    assert_eq!((fake.count("delete jobs"), host.runs().await.unwrap().len()), (0, 1));
+
+    fake.with(|server| server.objects.insert("pods", vec![waiting]));
+    fake.with(|server| server.refused.insert("delete", (409, "Conflict")));
+    host.stop(&not_needed(1)).await.expect_err("it found a place between the look and the deletion");
+    assert_eq!(host.runs().await.unwrap().len(), 1);
+
+    fake.with(|server| server.refused.clear());
+    host.stop(&not_needed(1)).await.unwrap();
+    assert!(host.runs().await.unwrap().is_empty());
+    let (_, deletion) = fake.with(|server| server.calls.last().cloned()).unwrap();
+    assert_eq!(deletion["preconditions"], json!({"uid": "j1", "resourceVersion": "101"}));
 }
 
 #[tokio::test(start_paused = true)]
