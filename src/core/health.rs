@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{AgentTemplate, Progress, Run, RunPhase, Trouble, TroubleKind, plan::back_off, roster::Roster};
+use super::{AgentTemplate, Progress, Run, RunPhase, Trouble, TroubleKind, attempts::back_off, roster::Roster};
 
 /// How many agents try out an image that nobody has seen working.
 const FIRST_TRIES: u32 = 4;

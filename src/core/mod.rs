@@ -5,6 +5,7 @@
 //! it. Every reason for an action, and for an action not taken, is part of the plan.
 
 mod action;
+mod attempts;
 mod demand;
 mod expectations;
 mod health;
@@ -14,6 +15,7 @@ mod model;
 mod name;
 mod placeholder;
 mod plan;
+mod planner;
 mod policy;
 mod roster;
 mod schedule;
@@ -22,6 +24,7 @@ mod upkeep;
 mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
+pub use attempts::LONGEST_BACK_OFF;
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use expectations::Expectations;
 pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
@@ -32,7 +35,7 @@ pub use model::{
 pub use name::{
     DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, lease_name, pool_label, run_name, short_hash,
 };
-pub use plan::{Counts, LONGEST_BACK_OFF, Plan, PoolPlan, StartRun, plan};
+pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use schedule::{Schedule, Weekday};
 pub use verdict::{LimitScope, Verdict};
