@@ -225,7 +225,8 @@ async fn an_api_server_that_falls_silent_is_told_and_nothing_is_decided_until_it
     world.queue(pool, 2);
     let before: Vec<Job> = world.jobs_stay(2).await;
     way.send_replace(Way::Silent);
-    serve.says("has told nothing for more than 30 s").await;
+    // Its term as the leader ends before its view could be too old.
+    serve.says("not acting any more").await;
     world.queue(pool, 2);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.jobs().await.len(), 2);

@@ -1,0 +1,200 @@
+//! The books of a schedule: which Jobs there ever were and for what, what became of them, and what must not have
+//! happened. Also the fate of each agent, which is drawn here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+
+use kubectl_ado::sandbox::{JobResult, Phase, Request, State};
+use serde_json::Value;
+
+use crate::{agent, dice::Dice, organization::Organization, storm::Storm};
+
+/// A Job that was made, as its labels say what for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MadeJob {
+    pub(crate) pool: String,
+    pub(crate) request: String,
+    pub(crate) attempt: String,
+    pub(crate) name: String,
+}
+
+/// What was noted.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    /// Every Job that was ever made, by its uid.
+    made: BTreeMap<String, MadeJob>,
+    /// Jobs whose agents died before they were online.
+    died: BTreeSet<String>,
+    /// Jobs whose agents did a job.
+    worked: BTreeSet<String>,
+    /// Jobs that were deleted before either.
+    taken_back: BTreeSet<String>,
+    /// Those of them whose job requests still waited.
+    needed: BTreeSet<String>,
+    /// Jobs that came to be when their job requests had been taken by other agents.
+    overtaken: BTreeSet<String>,
+    wrongs: Vec<String>,
+}
+
+/// The books. All who hold them hold the same ones.
+#[derive(Clone)]
+pub(crate) struct Books {
+    organization: Organization,
+    storm: Storm,
+    /// The chance of an agent to die before it is online, while the storm lasts.
+    deaths: f64,
+    /// Whether several orchestrators act at once, each on a view of its own.
+    rivals: bool,
+    notes: Arc<Mutex<Notes>>,
+}
+
+impl Books {
+    pub(crate) fn new(organization: Organization, storm: Storm, deaths: f64, rivals: bool) -> Self {
+        Self { organization, storm, deaths, rivals, notes: Arc::default() }
+    }
+
+    /// A Job came to be.
+    pub(crate) fn made(&self, uid: &str, job: &Value) {
+        let metadata = &job["metadata"];
+        let label = |name: &str| metadata["labels"][name].as_str().unwrap_or_default().to_owned();
+        let made = MadeJob {
+            pool: label("kubectl-ado/pool"),
+            request: label("kubectl-ado/request"),
+            attempt: label("kubectl-ado/attempt"),
+            name: metadata["name"].as_str().unwrap_or_default().to_owned(),
+        };
+        self.storm.log.note(format!("made {made:?}"));
+        let is_late = self.rivals || self.storm.slow_creates.lock().unwrap().contains(&made.name);
+        let is_taken = self.phase(&made.request).is_some_and(|phase| phase > Phase::Queued);
+        let mut notes = self.notes.lock().unwrap();
+        if is_late && is_taken {
+            notes.overtaken.insert(uid.to_owned());
+        }
+        notes.made.insert(uid.to_owned(), made);
+    }
+
+    /// How far the job request of a Job has come.
+    fn phase(&self, request: &str) -> Option<Phase> {
+        let id = request.parse().ok()?;
+        self.organization.see(|state| state.find_request(id).map(kubectl_ado::sandbox::Request::phase))
+    }
+
+    /// A Job is gone.
+    pub(crate) fn deleted(&self, uid: &str) {
+        let mut notes = self.notes.lock().unwrap();
+        let Some(MadeJob { name, request, .. }) = notes.made.get(uid).cloned() else { return };
+        self.storm.log.note(format!("the Job {name} was deleted"));
+        if notes.died.contains(uid) || notes.worked.contains(uid) {
+            return;
+        }
+        if self.organization.see(|state| is_busy(state, &name)) {
+            notes.wrongs.push(format!("the Job {name} was deleted while its agent was busy"));
+        }
+        if self.phase(&request).is_some_and(|phase| phase < Phase::Received) {
+            notes.needed.insert(uid.to_owned());
+        }
+        notes.taken_back.insert(uid.to_owned());
+    }
+
+    /// Whether the agent dies before it is online.
+    pub(crate) fn dies(&self, uid: &str, dice: &Dice) -> bool {
+        let dies = !self.storm.is_over() && dice.chance(self.deaths);
+        if dies {
+            self.notes.lock().unwrap().died.insert(uid.to_owned());
+        }
+        dies
+    }
+
+    /// An agent has done its job.
+    pub(crate) fn worked(&self, uid: &str) {
+        self.notes.lock().unwrap().worked.insert(uid.to_owned());
+    }
+
+    /// How many Jobs there are beyond one for each served job and each agent that died. Those that were taken back do not
+    /// count.
+    pub(crate) fn surplus(&self) -> usize {
+        let served = self.count(was_served);
+        let notes = self.notes.lock().unwrap();
+        notes.made.len().saturating_sub(notes.taken_back.len() + notes.died.len() + served)
+    }
+
+    /// Everything that has to be true in the end; else what is not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let served = self.count(was_served);
+        let cancelled = self.count(|request| !was_served(request) && request.result == Some(JobResult::Canceled));
+        let all = self.count(|_| true);
+        let notes = self.notes.lock().unwrap();
+        if !notes.wrongs.is_empty() || all != served + cancelled {
+            return Err(format!("{:?}; {} jobs ended otherwise", notes.wrongs, all - served - cancelled));
+        }
+        let kept = notes.made.iter().filter(|(uid, _)| !notes.taken_back.contains(*uid));
+        let attempts: Vec<_> = kept.map(|(_, job)| (&job.pool, &job.request, &job.attempt)).collect();
+        if attempts.iter().collect::<BTreeSet<_>>().len() < attempts.len() {
+            return Err(format!("two Jobs for one attempt: {:?}", notes.made));
+        }
+        let [died, overtaken, needed] = [notes.died.len(), notes.overtaken.len(), notes.needed.len()];
+        let (kept, taken_back) = (attempts.len(), notes.taken_back.len());
+        let stale_looks = self.storm.stale_looks.load(Ordering::Relaxed);
+        // A Job is surplus only where its job request was cancelled, or was served by another agent while the call that
+        // made the Job was on its way, or where a rival did not know yet of the Jobs that were there. A Job that is needed
+        // is taken back only where Azure DevOps itself showed a view of before its job request was queued.
+        let is_explained = self.rivals || taken_back <= cancelled + overtaken + needed;
+        if kept == served + died && is_explained && (needed == 0 || stale_looks > 0) {
+            return Ok(());
+        }
+        Err(format!(
+            "{kept} Jobs for {served} served and {cancelled} cancelled jobs; {died} agents died, {overtaken} were \
+             overtaken; {taken_back} Jobs were taken back, {needed} of them needed, {stale_looks} stale looks"
+        ))
+    }
+
+    /// Whether there never was a Job more than served jobs and dead agents.
+    pub(crate) fn is_exact(&self) -> bool {
+        let served = self.count(was_served);
+        let notes = self.notes.lock().unwrap();
+        notes.made.len() == served + notes.died.len()
+    }
+
+    fn count(&self, which: impl Fn(&Request) -> bool) -> usize {
+        self.organization.see(|state| state.requests().filter(|request| which(request)).count())
+    }
+
+    /// What the agent of a Job is to do, by the environment of its container.
+    pub(crate) fn plan(&self, container: &Value, dice: &Dice) -> agent::Plan {
+        let variable = |name: &str| {
+            let mut variables = container["env"].as_array().into_iter().flatten();
+            let found = variables.find(|variable| variable["name"] == name);
+            found.and_then(|variable| variable["value"].as_str()).unwrap_or_default().to_owned()
+        };
+        agent::Plan {
+            pool: variable("AZP_POOL"),
+            name: variable("AZP_AGENT_NAME"),
+            installation: variable("KUBECTL_ADO_INSTALLATION"),
+            takes_up: dice.time(self.storm.tempo.takes_up.clone()),
+            work: dice.time(self.storm.tempo.work.clone()),
+            removes_itself: dice.chance(0.7),
+        }
+    }
+
+    pub(crate) fn organization(&self) -> &Organization {
+        &self.organization
+    }
+
+    pub(crate) fn storm(&self) -> &Storm {
+        &self.storm
+    }
+}
+
+/// Whether an agent had the job to its end, be it that it was told then to stop.
+fn was_served(request: &Request) -> bool {
+    request.received_at.is_some() && matches!(request.result, Some(JobResult::Succeeded | JobResult::Canceled))
+}
+
+/// Whether the agent of this name has a job, which nobody may take from it.
+fn is_busy(state: &State, agent: &str) -> bool {
+    state.unfinished().any(|request| {
+        request.phase() == Phase::Received && request.agent.as_ref().is_some_and(|holder| holder.name == agent)
+    })
+}

@@ -1,0 +1,207 @@
+//! Creating, changing and deleting, with the checks of the real API server that anybody here could run into.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    problem::Problem,
+    resource::{CONFIG_MAPS, JOBS, NAMESPACES, PODS, Resource, SECRETS},
+    store::{Key, Object, Store},
+};
+
+pub(crate) fn create(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    mut body: Value,
+) -> Result<Arc<Object>, Problem> {
+    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if resource.namespaced && store.get(&Key::new(NAMESPACES, "", namespace)).is_none() {
+        return Err(Problem::not_found(NAMESPACES, namespace));
+    }
+    if name.is_empty() {
+        let why = "Required value: name or generateName is required";
+        return Err(Problem::invalid(resource, "", ("FieldValueRequired", "metadata.name", why)));
+    }
+    if !is_name(&name) {
+        let why = format!("Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of other characters");
+        return Err(Problem::invalid(resource, &name, ("FieldValueInvalid", "metadata.name", &why)));
+    }
+    if let Some(other) = body["metadata"]["namespace"].as_str().filter(|&other| other != namespace) {
+        let message =
+            format!("the namespace of the provided object does not match the namespace sent on the request ({other})");
+        return Err(Problem::bad_request(message));
+    }
+    if body["metadata"].get("resourceVersion").is_some_and(|version| version.as_str() != Some("")) {
+        return Err(Problem::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    if resource == JOBS {
+        complete_job(&name, &mut body)?;
+    }
+    if resource == NAMESPACES {
+        body["status"] = json!({"phase": "Active"});
+    }
+    store.add(resource, Key::new(resource, namespace, &name), body)
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    name.len() <= 253 && name.chars().all(fits) && ends(name.chars().next()) && ends(name.chars().last())
+}
+
+fn complete_job(name: &str, job: &mut Value) -> Result<(), Problem> {
+    let pod = &job["spec"]["template"]["spec"];
+    if !matches!(pod["restartPolicy"].as_str(), Some("Never" | "OnFailure")) {
+        let why = "Required value: valid values: \"OnFailure\", \"Never\"";
+        let field = "spec.template.spec.restartPolicy";
+        return Err(Problem::invalid(JOBS, name, ("FieldValueRequired", field, why)));
+    }
+    job["status"] = json!({});
+    for (field, value) in [
+        ("parallelism", json!(1)),
+        ("completions", json!(1)),
+        ("backoffLimit", json!(6)),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+    ] {
+        let spec = job["spec"].as_object_mut().map(|spec| spec.entry(field));
+        spec.map(|entry| entry.or_insert(value));
+    }
+    Ok(())
+}
+
+/// PUT.
+pub(crate) fn replace(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    body: Value,
+) -> Result<Arc<Object>, Problem> {
+    let key = Key::new(resource, namespace, name);
+    let Some(known) = store.get(&key).cloned() else {
+        let creates = resource.put_creates && body["metadata"].get("resourceVersion").is_none();
+        return if creates {
+            create(store, resource, namespace, body)
+        } else {
+            Err(Problem::not_found(resource, name))
+        };
+    };
+    check_version_and_uid(resource, name, &known, &body)?;
+    if resource.put_creates && body["metadata"]["resourceVersion"].is_null() {
+        let why = "Invalid value: \"\": must be specified for an update";
+        return Err(Problem::invalid(resource, name, ("FieldValueInvalid", "metadata.resourceVersion", why)));
+    }
+    check_what_never_changes(resource, name, &known.value, &body)?;
+    store.change(resource, &key, body)
+}
+
+/// PATCH with a JSON merge patch.
+pub(crate) fn merge(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    patch: &Value,
+) -> Result<Arc<Object>, Problem> {
+    let key = Key::new(resource, namespace, name);
+    let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
+    check_version_and_uid(resource, name, &known, patch)?;
+    let mut merged = known.value.clone();
+    merge_into(&mut merged, patch);
+    check_what_never_changes(resource, name, &known.value, &merged)?;
+    store.change(resource, &key, merged)
+}
+
+/// RFC 7386.
+pub(crate) fn merge_into(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge_into(fields.entry(name).or_insert(Value::Null), change);
+        }
+    }
+}
+
+fn check_version_and_uid(resource: &Resource, name: &str, known: &Object, wanted: &Value) -> Result<(), Problem> {
+    let wanted = |field: &str| wanted["metadata"][field].as_str().filter(|value| !value.is_empty());
+    if let Some(uid) = wanted("uid").filter(|&uid| uid != known.metadata("uid")) {
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", known.metadata("uid"));
+        return Err(Problem::conflict(resource, name, &why));
+    }
+    match wanted("resourceVersion").filter(|&version| version != known.metadata("resourceVersion")) {
+        Some(_) => Err(Problem::modified(resource, name)),
+        None => Ok(()),
+    }
+}
+
+fn check_what_never_changes(resource: &Resource, name: &str, known: &Value, wanted: &Value) -> Result<(), Problem> {
+    let refuse = |field: &str| {
+        let why = "Invalid value: field is immutable";
+        Err(Problem::invalid(resource, name, ("FieldValueInvalid", field, why)))
+    };
+    if resource == JOBS && known["spec"]["template"] != wanted["spec"]["template"] {
+        return refuse("spec.template");
+    }
+    let is_fixed = (resource == SECRETS || resource == CONFIG_MAPS) && known["immutable"] == json!(true);
+    if is_fixed && known["data"] != wanted["data"] {
+        let why = "Forbidden: field is immutable when `immutable` is set";
+        return Err(Problem::invalid(resource, name, ("FieldValueForbidden", "data", why)));
+    }
+    Ok(())
+}
+
+/// DELETE; the body holds preconditions and what becomes of dependents. Answers with the object or with a Status.
+pub(crate) fn delete(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    options: &Value,
+) -> Result<Value, Problem> {
+    let key = Key::new(resource, namespace, name);
+    let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
+    for (field, metadata, label) in [("uid", "uid", "UID"), ("resourceVersion", "resourceVersion", "ResourceVersion")] {
+        let wanted = options["preconditions"][field].as_str();
+        if let Some(wanted) = wanted.filter(|&wanted| wanted != known.metadata(metadata)) {
+            let found = known.metadata(metadata);
+            let why =
+                format!("the {label} in the precondition ({wanted}) does not match the {label} in record ({found})");
+            return Err(Problem::conflict(resource, name, &why));
+        }
+    }
+    let removed = store.remove(&key).ok_or_else(|| Problem::not_found(resource, name))?;
+    if resource == JOBS && options["propagationPolicy"] == json!("Background") {
+        remove_pods_of(store, namespace, known.metadata("uid"));
+    }
+    if resource == PODS {
+        return Ok(removed.value.clone());
+    }
+    let mut details = json!({"name": name, "kind": resource.plural, "uid": known.metadata("uid")});
+    if !resource.group.is_empty() {
+        details["group"] = json!(resource.group);
+    }
+    Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
+}
+
+/// What the garbage collector does.
+pub(crate) fn remove_pods_of(store: &mut Store, namespace: &str, job_uid: &str) {
+    let pods = store.list(PODS, namespace, store.version());
+    for (key, pod) in pods {
+        if pod.value["metadata"]["ownerReferences"][0]["uid"].as_str() == Some(job_uid) {
+            store.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The lives of an orchestrator: all that `serve` does between its clients, begun again whenever it died.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use kube::Client;
+use kubectl_ado::{
+    config::{Config, Environment, HostConfig, KubernetesConfig},
+    hosts::{
+        HostError,
+        kubernetes::{KubernetesHost, prepare},
+    },
+    orchestrator::{Engine, Metrics, Outcome, Settings, Stopper, stop_pair},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::{clock, devops::FakeAzureDevOps, faulty, organization::Organization, storm::Storm};
+
+/// What an orchestrator is started with, each time anew.
+#[derive(Clone)]
+pub(crate) struct Orchestrator {
+    pub(crate) config: Config,
+    pub(crate) upstream: Client,
+    pub(crate) organization: Organization,
+    pub(crate) storm: Storm,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Death {
+    Never,
+    /// At whatever it waits for then.
+    AfterPolls(u64),
+    AfterTime(Duration),
+}
+
+/// A configuration from variables, as a person would set them.
+pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
+    let usual = [
+        ("HOST_TYPE", "kubernetes"),
+        ("ORG_URL", "https://dev.azure.com/contoso"),
+        ("ORG_PAT", "a-token-of-the-right-length"),
+        ("JOB_IMAGE", "registry.example/agent:1"),
+    ];
+    let environment: Environment = usual.iter().chain(variables).copied().collect();
+    Config::load(&environment, None).unwrap()
+}
+
+impl Orchestrator {
+    fn kubernetes(&self) -> &KubernetesConfig {
+        match &self.config.host {
+            HostConfig::Kubernetes(settings) => settings,
+            other => panic!("not a cluster: {other:?}"),
+        }
+    }
+
+    /// One life, from the first call on. `once` is a single pass, else it ends by dying alone.
+    pub(crate) async fn live(&self, once: bool) -> Result<Outcome, HostError> {
+        let settings = self.kubernetes();
+        let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace);
+        let azure_devops = FakeAzureDevOps { organization: self.organization.clone(), storm: self.storm.fork() };
+        let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
+        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?.by_clock(clock::now());
+        host.apply_documents().await;
+        let policy = self.config.policy(installation);
+        let settings = Settings {
+            polling: self.config.polling,
+            respect_parallel_jobs: self.config.respect_parallel_jobs,
+            now: clock::now,
+        };
+        let mut engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
+        let (_stopper, stop): (Stopper, _) = stop_pair();
+        if once {
+            return Ok(engine.run_once(&stop).await);
+        }
+        engine.run(&stop).await;
+        Ok(Outcome::default())
+    }
+
+    /// One life that ends by a death, or by itself where it cannot begin.
+    pub(crate) async fn live_until(&self, death: Death) {
+        let life = self.live(false);
+        let ended = match death {
+            Death::Never => Some(life.await),
+            Death::AfterPolls(polls) => Mortal::new(life, polls).await,
+            Death::AfterTime(time) => timeout(time, life).await.ok(),
+        };
+        self.storm.log.note(format!("the orchestrator ended: {death:?}, {ended:?}"));
+    }
+
+    /// Life after life, each of which ends badly while the storm lasts.
+    pub(crate) async fn live_again_and_again(self, dies: bool) {
+        let dice = self.storm.dice.fork();
+        loop {
+            let death = match dice.number(0..=2) {
+                _ if !dies || self.storm.is_over() => Death::Never,
+                0 => Death::AfterTime(dice.time(0..=20_000)),
+                _ => Death::AfterPolls(dice.number(1..=200)),
+            };
+            self.live_until(death).await;
+            sleep(dice.time(10..=4_000)).await;
+        }
+    }
+}
+
+/// A future that is dropped after so many polls, wherever it is then.
+pub(crate) struct Mortal<F> {
+    life: Option<Pin<Box<F>>>,
+    left: u64,
+}
+
+impl<F: Future> Mortal<F> {
+    pub(crate) fn new(life: F, polls: u64) -> Self {
+        Self { life: Some(Box::pin(life)), left: polls }
+    }
+}
+
+impl<F: Future> Future for Mortal<F> {
+    /// `None` if it died.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.left > 0
+            && let Some(life) = &mut self.life
+            && let Poll::Ready(output) = life.as_mut().poll(context)
+        {
+            return Poll::Ready(Some(output));
+        }
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            self.life = None;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}

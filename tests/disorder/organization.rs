@@ -1,0 +1,91 @@
+//! Azure DevOps' own side: the sandbox's state machine on this schedule's clock, and how it was a while ago.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kubectl_ado::sandbox::{AgentSpec, Rules, State};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use crate::clock;
+
+/// How far back it is remembered.
+const MEMORY: Duration = Duration::from_secs(10);
+
+/// The organization. All who hold it hold the same one.
+#[derive(Clone)]
+pub(crate) struct Organization(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// How it was from each of these moments on.
+    past: Mutex<VecDeque<(Instant, Arc<State>)>>,
+    versions: watch::Sender<u64>,
+}
+
+impl Organization {
+    /// An organization with these pools. Each has an offline agent, without which Azure DevOps fails every job at once.
+    pub(crate) fn with_pools(pools: &[String]) -> Self {
+        let state = State::new(Rules::default());
+        let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
+        let shared = Shared { state: Mutex::new(state), past, versions: watch::Sender::new(0) };
+        let organization = Self(Arc::new(shared));
+        for pool in pools {
+            organization.change(|state, now| {
+                let id = state.add_pool(pool.as_str().into(), now).unwrap();
+                state.register(id, AgentSpec::named("placeholder").disabled(), now).unwrap();
+            });
+        }
+        organization
+    }
+
+    /// Lets its own deadlines pass. To be run beside everything else.
+    pub(crate) async fn age(self) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            self.change(State::advance);
+        }
+    }
+
+    /// Does something to it, at this moment.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.0.state.lock().unwrap();
+        let before = state.version();
+        let result = change(&mut state, clock::now());
+        if state.version() != before {
+            let now = Instant::now();
+            let mut past = self.0.past.lock().unwrap();
+            past.push_back((now, Arc::new(state.clone())));
+            while past.get(1).is_some_and(|(at, _)| *at + MEMORY < now) {
+                past.pop_front();
+            }
+            self.0.versions.send_replace(state.version());
+        }
+        result
+    }
+
+    /// Looks at it as it is.
+    pub(crate) fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.change(State::advance);
+        look(&self.0.state.lock().unwrap())
+    }
+
+    /// Looks at it as it was.
+    pub(crate) fn see_past<T>(&self, age: Duration, look: impl FnOnce(&State) -> T) -> T {
+        let moment = Instant::now() - age;
+        let past = self.0.past.lock().unwrap();
+        let later = past.partition_point(|(at, _)| *at <= moment);
+        look(&past[later.saturating_sub(1)].1)
+    }
+
+    /// Tells of each change.
+    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+        self.0.versions.subscribe()
+    }
+}
