@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, Stage, Verdict,
+    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Stage, Verdict,
     matching::assign,
     placeholder::{Learned, learned},
     roster::Roster,
@@ -139,9 +139,10 @@ impl<'a> Survey<'a> {
         for (members, &served) in wanted.members.iter().zip(&served) {
             covered.extend(members.iter().take(served).map(|&member| by_claim[member].id));
         }
+        let mut troubled = self.troubled();
         for request in waiting {
             if covered.contains(&request.id) {
-                self.verdicts.insert(request.id, self.covered(request));
+                self.verdicts.insert(request.id, troubled.remove(&request.id).unwrap_or(Verdict::Covered));
             } else {
                 self.open.push(request);
             }
@@ -153,14 +154,13 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// A request whose own agent has trouble starting is told so, although the agent may still come.
-    fn covered(&self, request: &JobRequest) -> Verdict {
-        let own = |run: &&Run| run.is_live() && run.purpose == Purpose::Request(request.id);
-        let troubled = self.observed.runs.iter().filter(own).find_map(|run| Some((run, run.trouble.clone()?)));
-        match troubled {
-            Some((run, trouble)) => Verdict::Trouble { run: run.name.clone(), trouble },
-            None => Verdict::Covered,
-        }
+    /// The requests whose own agent has trouble starting. They are told so, although the agent may still come.
+    fn troubled(&self) -> HashMap<RequestId, Verdict> {
+        let troubled = self.observed.runs.iter().filter(|run| run.is_live()).filter_map(|run| {
+            let (Purpose::Request(id), Some(trouble)) = (run.purpose, run.trouble.clone()) else { return None };
+            Some((id, Verdict::Trouble { run: run.name.clone(), trouble }))
+        });
+        troubled.collect()
     }
 
     /// Marks as many free agents of each template as it wants idle; warm ones rather than those started for a request.

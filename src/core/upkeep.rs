@@ -3,13 +3,17 @@
 //! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when a later look
 //! finds it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
 use super::{
-    Agent, AgentAction, AgentChange, AgentRef, DeregisterReason, DisableReason, Installation, PoolPolicy, PoolSnapshot,
-    Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun, placeholder::is_placeholder, roster::Roster,
+    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, PoolPolicy,
+    PoolSnapshot, Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun, placeholder::is_placeholder,
+    roster::Roster,
 };
 
 /// After its job request an agent has this long to report and end; a container that goes on is stuck.
@@ -51,8 +55,21 @@ pub(super) fn upkeep(
     let mut live: Vec<&Run> = observed.runs.iter().filter(|run| run.is_live()).collect();
     // Of several needless ones, those go first that came last: they have cost the least.
     live.sort_by_key(|run| std::cmp::Reverse((run.created_at, run.name.as_str())));
+    let mut waiting = HashSet::new();
+    let mut received = HashMap::new();
+    for request in &observed.requests {
+        match &request.stage {
+            Stage::Waiting | Stage::Assigned(_) => {
+                waiting.insert(request.id);
+            }
+            Stage::Running(Some(agent)) => {
+                received.insert(agent.id, request.id);
+            }
+            Stage::Running(None) | Stage::Finished => {}
+        }
+    }
     for run in live {
-        let keeper = Keeper { policy, observed, roster, patience, now, run };
+        let keeper = Keeper { policy, roster, waiting: &waiting, received: &received, patience, now, run };
         keeper.tend(&mut upkeep, spare);
     }
     upkeep
@@ -61,8 +78,11 @@ pub(super) fn upkeep(
 /// The rules for one live run.
 struct Keeper<'a> {
     policy: &'a PoolPolicy,
-    observed: &'a PoolSnapshot,
     roster: &'a Roster<'a>,
+    /// Requests that no agent has received.
+    waiting: &'a HashSet<RequestId>,
+    /// Which request an agent has received.
+    received: &'a HashMap<AgentId, RequestId>,
     patience: Patience,
     now: Timestamp,
     run: &'a Run,
@@ -101,13 +121,8 @@ impl Keeper<'_> {
 
     /// A second job must not land on an agent that is about to end.
     fn fence(&self, agent: &Agent, upkeep: &mut Upkeep) {
-        let received = self
-            .observed
-            .requests
-            .iter()
-            .find(|request| matches!(&request.stage, Stage::Running(Some(by)) if by.id == agent.id));
-        if let Some(request) = received.filter(|_| agent.enabled) {
-            self.disable(agent, DisableReason::Received(request.id), upkeep);
+        if let Some(request) = self.received.get(&agent.id).filter(|_| agent.enabled) {
+            self.disable(agent, DisableReason::Received(*request), upkeep);
         }
     }
 
@@ -134,7 +149,7 @@ impl Keeper<'_> {
             return;
         }
         let outdated = template.is_none_or(|index| self.policy.templates[index].revision != self.run.revision);
-        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.still_waits(id));
+        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.waiting.contains(&id));
         let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
@@ -143,11 +158,6 @@ impl Keeper<'_> {
             *spare -= 1;
             self.stop(StopReason::NotNeeded, upkeep);
         }
-    }
-
-    fn still_waits(&self, id: RequestId) -> bool {
-        let waits = |stage: &Stage| matches!(stage, Stage::Waiting | Stage::Assigned(_));
-        self.observed.requests.iter().any(|request| request.id == id && waits(&request.stage))
     }
 
     fn is_due(&self, moment: Timestamp, upkeep: &mut Upkeep) -> bool {
@@ -182,12 +192,13 @@ pub(super) fn registrations(
     installation: &Installation,
     now: Timestamp,
 ) -> Vec<AgentAction> {
+    let runs: HashMap<String, &Run> = observed.runs.iter().map(|run| (run.name.to_lowercase(), run)).collect();
     let mut actions = Vec::new();
     for agent in roster.agents() {
         if is_placeholder(agent) || roster.is_taken(agent) {
             continue;
         }
-        let run = observed.runs.iter().find(|run| run.name.eq_ignore_ascii_case(&agent.name));
+        let run = runs.get(&agent.name.to_lowercase());
         let ours = agent.installation() == Some(installation.id());
         let old = agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
         let reason = match run {
