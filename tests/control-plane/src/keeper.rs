@@ -124,8 +124,13 @@ mod tests {
         let pid = std::fs::read_to_string(&pid_file).unwrap();
         drop(keeper);
         assert!(!folder.exists());
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "still there: {state}");
+        // A process that was killed is gone when the kernel comes to it, not when the signal was sent.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !(state().is_empty() || state().contains(") Z")) {
+            assert!(Instant::now() < deadline, "still there: {}", state());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]
