@@ -11,6 +11,7 @@ mod agent;
 mod books;
 mod clock;
 mod cluster;
+mod contract;
 mod crashes;
 mod devops;
 mod dice;

@@ -15,7 +15,10 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn about(code: u16, reason: &'static str, resource: &Resource, name: &str, message: String) -> Self {
-        let mut details = json!({"name": name, "kind": resource.plural});
+        let mut details = json!({"kind": resource.plural});
+        if !name.is_empty() {
+            details["name"] = json!(name);
+        }
         if !resource.group.is_empty() {
             details["group"] = json!(resource.group);
         }
@@ -34,6 +37,15 @@ impl Problem {
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
         Self::about(409, "Conflict", resource, name, message)
+    }
+
+    /// What a deletion requires of the object does not hold. The real one names the kind here, not the resource.
+    pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let mut problem = Self::conflict(resource, name, why);
+        if let Some(details) = &mut problem.details {
+            details["kind"] = json!(resource.kind);
+        }
+        problem
     }
 
     pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
@@ -56,6 +68,17 @@ impl Problem {
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self { code: 400, reason: "BadRequest", message: message.into(), details: None }
+    }
+
+    /// As the real one: for a new object that has a version already, an error of its own.
+    pub(crate) fn has_a_version() -> Self {
+        let message = "resourceVersion should not be set on objects to be created".to_owned();
+        Self { code: 500, reason: "", message, details: None }
+    }
+
+    pub(crate) fn not_acceptable() -> Self {
+        let message = "only the following media types are accepted: application/json".to_owned();
+        Self { code: 406, reason: "NotAcceptable", message, details: None }
     }
 
     pub(crate) fn quota(resource: &Resource, name: &str) -> Self {
@@ -89,8 +112,11 @@ impl Problem {
     pub(crate) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason,
+            "message": self.message,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

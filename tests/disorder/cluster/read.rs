@@ -141,10 +141,8 @@ impl Watched {
             (None, None) => None,
             (None, Some(after)) => Some(self.line("ADDED", &after)),
             (Some(_), Some(after)) => Some(self.line("MODIFIED", &after)),
-            // What no longer matches is shown as it is now, as the real one does.
-            (Some(before), None) => {
-                Some(self.line("DELETED", change.last.as_ref().or(change.after.as_ref()).unwrap_or(&before)))
-            }
+            // What no longer matches is shown as it was when it did.
+            (Some(before), None) => Some(self.line("DELETED", change.last.as_ref().unwrap_or(&before))),
         }
     }
 

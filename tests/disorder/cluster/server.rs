@@ -62,7 +62,8 @@ fn answer(cluster: &Cluster, parts: &Parts, body: &[u8]) -> Result<Response<Answ
     let target = target(path).ok_or_else(Problem::no_such_path)?;
     let query = Query::of(&parts.uri);
     let header = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let form = Form::of(header(ACCEPT));
+    let accept = header(ACCEPT);
+    let form = Form::of(accept);
     let millis =
         |name: &'static str| Duration::from_millis(header(HeaderName::from_static(name)).parse().unwrap_or_default());
     let is_watch = query.is_set("watch");
@@ -70,6 +71,10 @@ fn answer(cluster: &Cluster, parts: &Parts, body: &[u8]) -> Result<Response<Answ
         (&Method::GET, _) if is_watch => {
             let watched = Watched::of(&target, &query, form);
             Ok(watch::answer(cluster, watched, &query, millis(LATE)))
+        }
+        // A list has a form of its own.
+        (&Method::GET, None) if form == Form::MetadataOnly && !accept.contains("=PartialObjectMetadataList") => {
+            Err(Problem::not_acceptable())
         }
         (&Method::GET, None) => {
             cluster.see(|store| read::list(store, &target, &query, form, millis(STALE))).map(|list| text(200, list))
@@ -100,7 +105,7 @@ fn change(
     cluster.see(|store| match (method, name) {
         (&Method::POST, None) => write::create(store, resource, namespace, body).map(|object| whole(201, &object)),
         (&Method::PUT, Some(name)) => {
-            write::replace(store, resource, namespace, name, body).map(|object| whole(200, &object))
+            write::replace(store, resource, namespace, name, body).map(|(code, object)| whole(code, &object))
         }
         (&Method::PATCH, Some(name)) if kind.starts_with("application/merge-patch+json") => {
             write::merge(store, resource, namespace, name, &body).map(|object| whole(200, &object))

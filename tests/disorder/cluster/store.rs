@@ -55,7 +55,7 @@ pub(crate) struct Change {
     pub(crate) key: Key,
     pub(crate) before: Option<Arc<Object>>,
     pub(crate) after: Option<Arc<Object>>,
-    /// What was there last, at the version of its deletion.
+    /// What was there before, at the version of this change: what one sees of it who selects it no longer.
     pub(crate) last: Option<Arc<Object>>,
 }
 
@@ -165,20 +165,25 @@ impl Store {
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
         let before = self.objects.remove(key)?;
         self.version += 1;
-        let mut last = before.value.clone();
-        last["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let last = Object::new(last);
+        let last = Object::new(self.at_this_version(before.value.clone()));
         self.note(key.clone(), Some(before), None, Some(Arc::clone(&last)));
         Some(last)
     }
 
-    fn put(&mut self, key: Key, before: Option<Arc<Object>>, mut value: Value) -> Arc<Object> {
+    fn put(&mut self, key: Key, before: Option<Arc<Object>>, value: Value) -> Arc<Object> {
         self.version += 1;
-        value["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let object = Object::new(value);
+        let object = Object::new(self.at_this_version(value));
         self.objects.insert(key.clone(), Arc::clone(&object));
-        self.note(key, before, Some(Arc::clone(&object)), None);
+        let labels = |object: &Object| object.value["metadata"]["labels"].clone();
+        let relabelled = before.as_ref().filter(|before| labels(before) != labels(&object));
+        let last = relabelled.map(|before| Object::new(self.at_this_version(before.value.clone())));
+        self.note(key, before, Some(Arc::clone(&object)), last);
         object
+    }
+
+    fn at_this_version(&self, mut value: Value) -> Value {
+        value["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        value
     }
 
     fn note(&mut self, key: Key, before: Option<Arc<Object>>, after: Option<Arc<Object>>, last: Option<Arc<Object>>) {

@@ -34,7 +34,7 @@ pub(crate) fn create(
         return Err(Problem::bad_request(message));
     }
     if body["metadata"].get("resourceVersion").is_some_and(|version| version.as_str() != Some("")) {
-        return Err(Problem::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Problem::has_a_version());
     }
     if resource == JOBS {
         complete_job(&name, &mut body)?;
@@ -79,23 +79,31 @@ pub(crate) fn replace(
     namespace: &str,
     name: &str,
     body: Value,
-) -> Result<Arc<Object>, Problem> {
+) -> Result<(u16, Arc<Object>), Problem> {
     let key = Key::new(resource, namespace, name);
     let Some(known) = store.get(&key).cloned() else {
         let creates = resource.put_creates && body["metadata"].get("resourceVersion").is_none();
-        return if creates {
-            create(store, resource, namespace, body)
-        } else {
-            Err(Problem::not_found(resource, name))
+        return match creates {
+            true => create(store, resource, namespace, body).map(|object| (201, object)),
+            false => Err(Problem::not_found(resource, name)),
         };
     };
-    check_version_and_uid(resource, name, &known, &body)?;
+    if let Some(uid) = wanted(&body, "uid").filter(|&uid| uid != known.metadata("uid")) {
+        let found = known.metadata("uid");
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+        return Err(Problem::conflict(resource, name, &why));
+    }
+    check_version(resource, name, &known, &body)?;
     if resource.put_creates && body["metadata"]["resourceVersion"].is_null() {
         let why = "Invalid value: \"\": must be specified for an update";
-        return Err(Problem::invalid(resource, name, ("FieldValueInvalid", "metadata.resourceVersion", why)));
+        let mut problem = Problem::invalid(resource, name, ("FieldValueInvalid", "metadata.resourceVersion", why));
+        if let Some(details) = &mut problem.details {
+            details["kind"] = json!(resource.plural);
+        }
+        return Err(problem);
     }
     check_what_never_changes(resource, name, &known.value, &body)?;
-    store.change(resource, &key, body)
+    store.change(resource, &key, body).map(|object| (200, object))
 }
 
 /// PATCH with a JSON merge patch.
@@ -108,7 +116,12 @@ pub(crate) fn merge(
 ) -> Result<Arc<Object>, Problem> {
     let key = Key::new(resource, namespace, name);
     let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
-    check_version_and_uid(resource, name, &known, patch)?;
+    check_version(resource, name, &known, patch)?;
+    if wanted(patch, "uid").is_some_and(|uid| uid != known.metadata("uid")) {
+        // A patch is applied to what is there, whose uid never changes: no conflict, as with PUT.
+        let why = "Invalid value: field is immutable";
+        return Err(Problem::invalid(resource, name, ("FieldValueInvalid", "metadata.uid", why)));
+    }
     let mut merged = known.value.clone();
     merge_into(&mut merged, patch);
     check_what_never_changes(resource, name, &known.value, &merged)?;
@@ -134,14 +147,13 @@ pub(crate) fn merge_into(target: &mut Value, patch: &Value) {
     }
 }
 
-fn check_version_and_uid(resource: &Resource, name: &str, known: &Object, wanted: &Value) -> Result<(), Problem> {
-    let wanted = |field: &str| wanted["metadata"][field].as_str().filter(|value| !value.is_empty());
-    if let Some(uid) = wanted("uid").filter(|&uid| uid != known.metadata("uid")) {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", known.metadata("uid"));
-        return Err(Problem::conflict(resource, name, &why));
-    }
-    match wanted("resourceVersion").filter(|&version| version != known.metadata("resourceVersion")) {
+/// What the metadata of a body require.
+fn wanted<'a>(body: &'a Value, field: &str) -> Option<&'a str> {
+    body["metadata"][field].as_str().filter(|value| !value.is_empty())
+}
+
+fn check_version(resource: &Resource, name: &str, known: &Object, body: &Value) -> Result<(), Problem> {
+    match wanted(body, "resourceVersion").filter(|&version| version != known.metadata("resourceVersion")) {
         Some(_) => Err(Problem::modified(resource, name)),
         None => Ok(()),
     }
@@ -153,7 +165,7 @@ fn check_what_never_changes(resource: &Resource, name: &str, known: &Value, want
         Err(Problem::invalid(resource, name, ("FieldValueInvalid", field, why)))
     };
     if resource == JOBS && known["spec"]["template"] != wanted["spec"]["template"] {
-        return refuse("spec.template");
+        return refuse("spec.template.spec");
     }
     let is_fixed = (resource == SECRETS || resource == CONFIG_MAPS) && known["immutable"] == json!(true);
     if is_fixed && known["data"] != wanted["data"] {
@@ -179,7 +191,7 @@ pub(crate) fn delete(
             let found = known.metadata(metadata);
             let why =
                 format!("the {label} in the precondition ({wanted}) does not match the {label} in record ({found})");
-            return Err(Problem::conflict(resource, name, &why));
+            return Err(Problem::precondition(resource, name, &why));
         }
     }
     let removed = store.remove(&key).ok_or_else(|| Problem::not_found(resource, name))?;
