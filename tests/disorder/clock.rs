@@ -17,6 +17,11 @@ pub(crate) fn begin() {
     ORIGIN.set(Some(Instant::now()));
 }
 
+/// Goes back to real time, on this thread.
+pub(crate) fn end() {
+    ORIGIN.set(None);
+}
+
 /// The moment it is: virtual where virtual time has begun, else real.
 pub(crate) fn now() -> Timestamp {
     match ORIGIN.get() {

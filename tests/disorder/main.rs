@@ -18,6 +18,7 @@ mod dice;
 mod faulty;
 mod orchestrator;
 mod organization;
+mod real;
 mod schedules;
 mod storm;
 mod story;

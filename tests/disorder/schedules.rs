@@ -60,7 +60,7 @@ fn play(seed: u64) -> Played {
         let books = Books::new(organization.clone(), storm.fork(), schedule.deaths, schedule.orchestrators > 1);
         tokio::spawn(yard::attend(cluster.clone(), books.clone()));
         tokio::spawn(organization.clone().age());
-        let config = schedule.config(NAMESPACE);
+        let config = schedule.config(NAMESPACE, storm.tempo.idle_timeout);
         let orchestrator = Orchestrator { config, upstream: cluster.client(), organization, storm };
         tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH)).await.map(|()| books.is_exact())
     });

@@ -32,6 +32,8 @@ pub(crate) struct Tempo {
     pub(crate) stale: RangeInclusive<u64>,
     /// How long a watch holds until it is cut.
     pub(crate) cut: RangeInclusive<u64>,
+    /// How long an agent that nobody needs may idle.
+    pub(crate) idle_timeout: Duration,
 }
 
 impl Tempo {
@@ -45,6 +47,20 @@ impl Tempo {
         slow: 500..=25_000,
         stale: 100..=3_000,
         cut: 0..=10_000,
+        idle_timeout: Duration::from_secs(60),
+    };
+
+    pub(crate) const HASTY: Self = Self {
+        pod: 0..=0,
+        place: 0..=500,
+        cold_start: 200..=900,
+        takes_up: 10..=200,
+        work: 1_500..=2_500,
+        latency: 0..=2,
+        slow: 100..=11_000,
+        stale: 50..=500,
+        cut: 0..=2_000,
+        idle_timeout: Duration::from_secs(5),
     };
 }
 

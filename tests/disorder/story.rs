@@ -19,9 +19,6 @@ use crate::{
 /// How long an agent may go on whose job has ended: it does so where its job was cancelled before the agent took it up.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
-/// How long an agent that nobody needs may idle.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A job of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Coming {
@@ -75,13 +72,19 @@ impl Schedule {
         }
     }
 
-    pub(crate) fn config(&self, namespace: &str) -> Config {
+    /// The same without jobs that are cancelled.
+    pub(crate) fn without_cancellations(mut self) -> Self {
+        self.jobs.iter_mut().for_each(|coming| coming.cancelled = None);
+        self
+    }
+
+    pub(crate) fn config(&self, namespace: &str, idle_timeout: Duration) -> Config {
         let pools = self.pools.join(",");
         let numbers = [("POLLING_DELAY", self.polling), ("MAXIMUM_AGENT_COUNT", self.max_agents)];
         let numbers = numbers.map(|(name, number)| (name, number.map(|number| number.to_string()).unwrap_or_default()));
         let mut variables = vec![("AGENT_POOLS", pools.as_str()), ("JOB_NAMESPACE", namespace)];
         variables.extend(numbers.iter().map(|(name, number)| (*name, number.as_str())));
-        Config { idle_timeout: IDLE_TIMEOUT, ..config(&variables) }
+        Config { idle_timeout, ..config(&variables) }
     }
 }
 
@@ -104,7 +107,7 @@ pub(crate) async fn tell(
         until_all_ended(organization, ends + patience).await?;
         sleep_until(ends.max(Instant::now()) + aftermath).await;
         // What is surplus is taken back when it has idled for long enough.
-        for _ in 0..(HANGS_AFTER + IDLE_TIMEOUT + aftermath).as_secs() {
+        for _ in 0..(HANGS_AFTER + orchestrator.config.idle_timeout + aftermath).as_secs() {
             if books.surplus() == 0 {
                 break;
             }
