@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{Credential, KubernetesHost, failure::refused, job, runs::FailedJob};
 use crate::{
-    cluster::{ErrorKind, call},
+    cluster::{ClusterError, ErrorKind, call},
     core::{LONGEST_BACK_OFF, Retention},
     hosts::HostError,
 };
@@ -96,8 +96,7 @@ impl KubernetesHost {
         let mut outcome = Ok(());
         while let Some(result) = results.next().await {
             match result {
-                // Gone, or another one of that name by now.
-                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => {}
+                Err(error) if is_gone(&error) => {}
                 Err(error) if outcome.is_ok() => outcome = Err(refused(error, &self.namespace)),
                 _ => {}
             }
@@ -110,9 +109,32 @@ impl KubernetesHost {
     }
 }
 
+/// Whether the Job is gone, or another one has its name by now: to the API server a patch with the uid of the former one
+/// is an attempt to change what never changes.
+fn is_gone(error: &ClusterError) -> bool {
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Conflict => true,
+        ErrorKind::Invalid => error.message.contains("metadata.uid: Invalid value"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namesake_of_a_failed_job_is_no_trouble() {
+        let says = |kind, message: &str| is_gone(&ClusterError { kind, message: message.to_owned(), fix: None });
+        let uid =
+            "Job.batch \"a\" is invalid: [metadata.uid: Invalid value: \"u\": field is immutable, spec.selector: …]";
+        assert!(says(ErrorKind::Invalid, uid));
+        assert!(!says(
+            ErrorKind::Invalid,
+            "Job.batch \"a\" is invalid: spec.ttlSecondsAfterFinished: Invalid value: -1"
+        ));
+        assert!(says(ErrorKind::NotFound, "") && !says(ErrorKind::Busy, ""));
+    }
 
     #[test]
     fn failed_jobs_are_kept_at_least_as_long_as_the_longest_back_off() {

@@ -159,7 +159,8 @@ async fn jobs(asked: &mut Asked) {
     let longer = |uid: &Value| json!({"metadata": {"uid": uid}, "spec": {"ttlSecondsAfterFinished": 3600}});
     let uid = &made["metadata"]["uid"];
     asked.ask("keep it longer", Question::merge(path, longer(uid)).metadata_only()).await;
-    asked.ask("keep another one longer", Question::merge(path, longer(&json!("wrong")))).await;
+    let answer = asked.ask("keep another one longer", Question::merge(path, longer(&json!("wrong")))).await;
+    assert!(answer["message"].as_str().is_some_and(|why| why.contains("metadata.uid: Invalid value")), "{answer}");
     let containers = json!([{"name": "agent", "image": "registry.example/agent:2"}]);
     let other = json!({"spec": {"template": {"spec": {"containers": containers}}}});
     asked.ask("change its template", Question::merge(path, other)).await;
