@@ -9,7 +9,7 @@ use std::{
 use kubectl_ado::sandbox::{JobResult, Phase, Request, State};
 use serde_json::Value;
 
-use crate::{agent, dice::Dice, organization::Organization, storm::Storm};
+use crate::{agent, dice::Dice, organization::Organization, storm::Storm, story::Schedule};
 
 /// A Job that was made, as its labels say what for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,16 @@ struct Notes {
     needed: BTreeSet<String>,
     /// Jobs that came to be when their job requests had been taken by other agents.
     overtaken: BTreeSet<String>,
+    /// Jobs that came to be when their pool had its most already.
+    too_many: BTreeSet<String>,
     wrongs: Vec<String>,
+}
+
+impl Notes {
+    fn live_in(&self, pool: &str) -> usize {
+        let ended = |uid: &String| [&self.died, &self.worked, &self.taken_back].iter().any(|those| those.contains(uid));
+        self.made.iter().filter(|(uid, job)| job.pool == pool && !ended(uid)).count()
+    }
 }
 
 /// The books. All who hold them hold the same ones.
@@ -47,12 +56,17 @@ pub(crate) struct Books {
     deaths: f64,
     /// Whether several orchestrators act at once, each on a view of its own.
     rivals: bool,
+    /// The most agents in a pool at once, where there is one orchestrator who remembers.
+    most: Option<usize>,
     notes: Arc<Mutex<Notes>>,
 }
 
 impl Books {
-    pub(crate) fn new(organization: Organization, storm: Storm, deaths: f64, rivals: bool) -> Self {
-        Self { organization, storm, deaths, rivals, notes: Arc::default() }
+    pub(crate) fn new(schedule: &Schedule, organization: Organization, storm: Storm) -> Self {
+        let (deaths, rivals) = (schedule.deaths, schedule.orchestrators > 1);
+        let remembers = !rivals && !schedule.dies;
+        let most = schedule.max_agents.filter(|_| remembers).and_then(|most| usize::try_from(most).ok());
+        Self { organization, storm, deaths, rivals, most, notes: Arc::default() }
     }
 
     /// A Job came to be.
@@ -71,6 +85,9 @@ impl Books {
         let mut notes = self.notes.lock().unwrap();
         if is_late && is_taken {
             notes.overtaken.insert(uid.to_owned());
+        }
+        if self.most.is_some_and(|most| notes.live_in(&made.pool) >= most) {
+            notes.too_many.insert(uid.to_owned());
         }
         notes.made.insert(uid.to_owned(), made);
     }
@@ -128,6 +145,10 @@ impl Books {
         let notes = self.notes.lock().unwrap();
         if !notes.wrongs.is_empty() || all != served + cancelled {
             return Err(format!("{:?}; {} jobs ended otherwise", notes.wrongs, all - served - cancelled));
+        }
+        // A call that is on its way for long may be given up, and another agent started, before it takes effect.
+        if !notes.too_many.is_empty() && self.storm.slow_creates.lock().unwrap().is_empty() {
+            return Err(format!("more agents than the most: {:?}", notes.too_many));
         }
         let kept = notes.made.iter().filter(|(uid, _)| !notes.taken_back.contains(*uid));
         let attempts: Vec<_> = kept.map(|(_, job)| (&job.pool, &job.request, &job.attempt)).collect();

@@ -50,7 +50,7 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
     log.note(format!("seed {seed}: {schedule:?}"));
     let storm = Storm::new(dice.fork(), Tempo::HASTY, log.clone(), schedule.rate, schedule.lasts);
     let organization = Organization::with_pools(&schedule.pools);
-    let books = Books::new(organization.clone(), storm.fork(), schedule.deaths, schedule.orchestrators > 1);
+    let books = Books::new(&schedule, organization.clone(), storm.fork());
     let aging = tokio::spawn(organization.clone().age());
     let attending = tokio::spawn(attend(client.clone(), namespace.clone(), books.clone()));
     let config = schedule.config(&namespace, storm.tempo.idle_timeout);

@@ -57,7 +57,7 @@ fn play(seed: u64) -> Played {
         let storm = Storm::new(dice.fork(), Tempo::LIFELIKE, log.clone(), schedule.rate, schedule.lasts);
         let cluster = Cluster::with_namespace(NAMESPACE);
         let organization = Organization::with_pools(&schedule.pools);
-        let books = Books::new(organization.clone(), storm.fork(), schedule.deaths, schedule.orchestrators > 1);
+        let books = Books::new(&schedule, organization.clone(), storm.fork());
         tokio::spawn(yard::attend(cluster.clone(), books.clone()));
         tokio::spawn(organization.clone().age());
         let config = schedule.config(NAMESPACE, storm.tempo.idle_timeout);
