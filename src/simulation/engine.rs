@@ -7,7 +7,7 @@ use super::{
     events::Event,
     kinds::Kinds,
     scalers::{Scaler, scalers},
-    world::World,
+    world::{BEGINNING, World},
 };
 use crate::sandbox::Refusal;
 
@@ -36,6 +36,9 @@ pub(super) fn run(
     scaler: &mut dyn Scaler,
 ) -> Result<Figures, Refusal> {
     let mut world = World::new(workload, settings, kinds, scaler.marks())?;
+    for order in scaler.legacy(BEGINNING) {
+        world.carry_out(order, BEGINNING);
+    }
     let interval = settings.poll.unwrap_or_else(|| scaler.interval());
     let mut settled = None;
     let mut end = None;
