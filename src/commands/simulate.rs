@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// How often every policy looks [default: 1s for this planner, for the others what their authors chose]
     #[arg(long, value_name = "TIME", value_parser = poll, allow_hyphen_values = true)]
     poll: Option<Duration>,
-    /// Another seed is another chance
+    /// What chance draws from: which agents die, and which jobs are cancelled
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// The most agents at once, for the policies that know such a limit [default: no maximum]

@@ -1,4 +1,4 @@
-//! One policy after the other, each in a world of its own, from the first event to the last.
+//! Each policy in a world of its own, from the first event to the last.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     events::Event,
     kinds::Kinds,
     scalers::{Scaler, scalers},
-    world::World,
+    world::{BEGINNING, World},
 };
 use crate::sandbox::Refusal;
 
@@ -18,14 +18,18 @@ pub const SETTLING: Duration = Duration::from_mins(15);
 /// ends.
 pub const STARVED: Duration = Duration::from_hours(1);
 
-/// Plays the workload through with every policy, ours first.
+/// Plays the workload through with every policy, ours first; side by side, since no world knows of another.
 ///
 /// # Errors
 ///
 /// Only if the sandbox refuses to set the world up, which is a bug.
 pub fn simulate(workload: &Workload, settings: &Settings) -> Result<Vec<Figures>, Refusal> {
-    let kinds = Kinds::of(workload.jobs());
-    scalers(&kinds, settings).into_iter().map(|mut scaler| run(workload, settings, &kinds, scaler.as_mut())).collect()
+    let kinds = &Kinds::of(workload.jobs());
+    std::thread::scope(|scope| {
+        let start = |mut scaler: Box<dyn Scaler>| scope.spawn(move || run(workload, settings, kinds, scaler.as_mut()));
+        let running: Vec<_> = scalers(kinds, settings).into_iter().map(start).collect();
+        running.into_iter().map(|world| world.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 /// Plays the workload through with one policy.
@@ -36,6 +40,9 @@ pub(super) fn run(
     scaler: &mut dyn Scaler,
 ) -> Result<Figures, Refusal> {
     let mut world = World::new(workload, settings, kinds, scaler.marks())?;
+    for order in scaler.legacy(BEGINNING) {
+        world.carry_out(order, BEGINNING);
+    }
     let interval = settings.poll.unwrap_or_else(|| scaler.interval());
     let mut settled = None;
     let mut end = None;

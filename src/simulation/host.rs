@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::events::Serial;
-use crate::core::{Progress, Run, RunPhase, StartRun};
+use crate::core::{Run, RunPhase, StartRun};
 
 /// How long ended runs stay, as Jobs do by their TTL.
 const KEEP_FINISHED: Duration = Duration::from_mins(10);
@@ -41,6 +41,8 @@ pub(super) struct Host {
     /// Ended runs by the moment at which they disappear.
     expiries: BTreeSet<(Timestamp, Serial)>,
     created: Serial,
+    /// Counts the changes.
+    version: u64,
 }
 
 impl Host {
@@ -48,29 +50,20 @@ impl Host {
         &self.runs
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// A new run, unless there is one of its name: then nothing happens, as with Jobs.
-    pub(super) fn create(&mut self, start: StartRun, now: Timestamp) -> Option<Serial> {
-        let StartRun { name, pool, template, purpose, attempt, revision, .. } = start;
-        if self.names.contains_key(&name) {
+    pub(super) fn create(&mut self, start: &StartRun, now: Timestamp) -> Option<Serial> {
+        if self.names.contains_key(&start.name) {
             return None;
         }
+        self.version += 1;
         let serial = self.created;
         self.created += 1;
-        self.names.insert(name.clone(), serial);
-        let run = Run {
-            name,
-            pool,
-            template,
-            purpose,
-            attempt,
-            created_at: now,
-            phase: RunPhase::Live,
-            revision,
-            progress: Progress::Pending,
-            trouble: None,
-            agent_ended_at: None,
-        };
-        self.runs.push(Tracked { serial, run, agent: None });
+        self.names.insert(start.name.clone(), serial);
+        self.runs.push(Tracked { serial, run: start.expected(now), agent: None });
         Some(serial)
     }
 
@@ -79,8 +72,10 @@ impl Host {
         Some(&self.runs[self.index(serial)?]).filter(|tracked| tracked.run.is_live())
     }
 
+    /// The same, to be changed.
     pub(super) fn live_mut(&mut self, serial: Serial) -> Option<&mut Tracked> {
         let index = self.index(serial)?;
+        self.version += 1;
         Some(&mut self.runs[index]).filter(|tracked| tracked.run.is_live())
     }
 
@@ -113,6 +108,7 @@ impl Host {
     /// Deletes a run.
     pub(super) fn delete(&mut self, serial: Serial) {
         if let Some(index) = self.index(serial) {
+            self.version += 1;
             let tracked = self.runs.remove(index);
             self.names.remove(&tracked.run.name);
         }
@@ -130,6 +126,7 @@ impl Host {
         if expired.is_empty() {
             return;
         }
+        self.version += 1;
         let names = &mut self.names;
         self.runs.retain(|tracked| {
             let stays = !expired.contains(&tracked.serial);

@@ -3,7 +3,8 @@
 //! A [`Workload`] of pipeline jobs is played through once for each policy: an event queue instead of a clock, the
 //! sandbox's `State` as Azure DevOps, a virtual host whose agents come online after the cold start, take one job and
 //! go. Each [`Scaler`](scalers::Scaler) sees what its original sees, at the intervals at which its original looks, and
-//! nothing else. The same workload, settings and seed always give the same [`Figures`].
+//! nothing else. All meet a pool in which they have been at work before: Azure DevOps accepts its jobs, and ours has its
+//! placeholders. The same workload, settings and seed always give the same [`Figures`].
 
 mod engine;
 mod events;

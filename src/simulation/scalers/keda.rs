@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Kinds, Names, Order, Scaler, View};
+use super::{Kind, Kinds, Names, Order, Scaler, View};
 use crate::{core::Progress, sandbox::Request};
 
 /// How the queue becomes a number of Jobs.
@@ -39,7 +39,7 @@ struct ScaledJob {
 
 impl Keda {
     pub(super) fn new(strategy: Strategy, kinds: &Kinds, max: Option<u32>) -> Self {
-        let job = |kind: &super::super::kinds::Kind| ScaledJob {
+        let job = |kind: &Kind| ScaledJob {
             template: kind.name.clone(),
             demands: kind.demands.iter().filter(|demand| counts(demand)).cloned().collect(),
         };

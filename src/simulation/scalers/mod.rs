@@ -13,7 +13,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Settings, host::Tracked, kinds::Kinds};
+use super::{
+    Settings,
+    host::Tracked,
+    kinds::{Kind, Kinds},
+};
 use crate::{
     core::{AgentId, Capabilities, Placeholder, Purpose, Run, StartRun},
     sandbox::{Agent, Request, State},
@@ -35,6 +39,11 @@ pub(super) trait Scaler: Send {
         Capabilities::default()
     }
 
+    /// What it has left in a pool in which it has been at work before.
+    fn legacy(&self, _now: Timestamp) -> Vec<Order> {
+        Vec::new()
+    }
+
     /// Looks, and says what to do.
     fn poll(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Order>;
 
@@ -47,6 +56,8 @@ pub(super) struct View<'a> {
     pub(super) state: &'a State,
     pub(super) pool: i64,
     pub(super) runs: &'a [Tracked],
+    /// Another one wherever anything of all this is different.
+    pub(super) version: (u64, u64),
     /// How often an agent that was registered got other capabilities or another name.
     pub(super) replaced: usize,
 }

@@ -1,19 +1,22 @@
-//! Our own planner, fed with real snapshots. It has no memory but a cache of agents' capabilities.
+//! Our own planner, fed with real snapshots. All that is remembered here spares work and decides nothing.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Kinds, Order, POOL, Scaler, Settings, View};
+use super::{Kind, Kinds, Order, POOL, Scaler, Settings, View};
 use crate::{
     core::{
         self, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, INSTALLATION_CAPABILITY, Installation,
-        JobRequest, Plan, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Scale, Snapshot, Stage, StartRun,
+        JobRequest, Plan, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Scale, Snapshot, Stage, StartRun,
     },
     sandbox::{self, Phase},
 };
 
 const INSTALLATION: &str = "simulation";
+
+/// The templates never change.
+const REVISION: &str = "1";
 
 /// The configuration's defaults.
 const START_TIMEOUT: Duration = Duration::from_mins(5);
@@ -22,12 +25,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// `core::plan` at each poll.
 pub(super) struct Ours {
     policy: Policy,
+    /// One for each template.
+    kinds: Vec<Kind>,
     /// The agents of the last snapshot, because capabilities are costly to copy; in the order of their numbers.
     agents: Vec<core::Agent>,
     /// What [`View::replaced`] was then.
     replaced: usize,
-    /// The placeholder agents of a pool that has been used before: its images were seen working.
-    placeholders: Vec<core::Agent>,
+    /// The version of what was seen when there was nothing to do, and until when that holds.
+    idle: Option<((u64, u64), Option<Timestamp>)>,
 }
 
 impl Ours {
@@ -37,7 +42,7 @@ impl Ours {
         let templates = kinds.merged.iter().map(|kind| AgentTemplate {
             name: kind.name.clone(),
             name_prefix: core::DEFAULT_PREFIX.to_owned(),
-            revision: "1".to_owned(),
+            revision: REVISION.to_owned(),
             // One template accepts everything, as with the environment variables alone.
             capabilities: several.then(|| kind.capabilities.clone()),
             ignore_demands: Vec::new(),
@@ -52,8 +57,7 @@ impl Ours {
             idle_timeout: IDLE_TIMEOUT,
             pools: vec![PoolPolicy { name: POOL.to_owned(), max_agents: None, templates: templates.collect() }],
         };
-        let placeholders = placeholders(&policy, kinds);
-        Self { policy, agents: Vec::new(), replaced: 0, placeholders }
+        Self { policy, kinds: kinds.merged.clone(), agents: Vec::new(), replaced: 0, idle: None }
     }
 
     fn observe(&mut self, view: &View<'_>) -> Snapshot {
@@ -69,8 +73,7 @@ impl Ours {
             let cached = known.next_if(|known| known.id == id);
             core_agent(agent, view, cached.map(|cached| (cached.name, cached.capabilities)))
         });
-        let agents = agents.chain(self.placeholders.iter().cloned()).collect();
-        let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests, agents: Some(agents) };
+        let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests, agents: Some(agents.collect()) };
         Snapshot { pools: vec![pool], ..Snapshot::default() }
     }
 }
@@ -88,62 +91,67 @@ impl Scaler for Ours {
         [(INSTALLATION_CAPABILITY, INSTALLATION)].into_iter().collect()
     }
 
+    /// The placeholders of the day before. They remember what the image offers, and that it works: an image that nobody
+    /// has seen working is tried by a few agents first.
+    fn legacy(&self, now: Timestamp) -> Vec<Order> {
+        let mut pool = PoolSnapshot { pool: POOL.to_owned(), runs: Vec::new(), requests: Vec::new(), agents: None };
+        for (number, kind) in (1..).zip(&self.kinds) {
+            let (run, agent) = at_work(number, kind, now);
+            pool.runs.push(run);
+            pool.agents.get_or_insert_default().push(agent);
+        }
+        let yesterday = core::plan(&self.policy, &Snapshot { pools: vec![pool], ..Snapshot::default() }, now);
+        orders(yesterday).into_iter().filter(|order| matches!(order, Order::Register(_))).collect()
+    }
+
     fn poll(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Order> {
+        // The plan is a function of what is seen and of the time, and says when time alone changes it.
+        if let Some((version, until)) = self.idle
+            && version == view.version
+            && until.is_none_or(|until| now < until)
+        {
+            return Vec::new();
+        }
         let mut snapshot = self.observe(view);
         let plan = core::plan(&self.policy, &snapshot, now);
         self.agents = snapshot.pools.pop().and_then(|pool| pool.agents).unwrap_or_default();
-        self.agents.truncate(self.agents.len() - self.placeholders.len());
+        self.idle = plan.is_idle().then_some((view.version, plan.wake_at));
         orders(plan)
     }
 
     fn forget(&mut self) {
         self.agents.clear();
+        self.idle = None;
     }
 }
 
-/// The placeholders that the planner leaves behind when it has seen an agent of each template at work.
-fn placeholders(policy: &Policy, kinds: &Kinds) -> Vec<core::Agent> {
-    let before = Timestamp::UNIX_EPOCH;
-    let agent = |id: usize, name: &str, capabilities: Capabilities| core::Agent {
-        id: AgentId(i64::MAX - i64::try_from(id).unwrap_or_default()),
-        name: name.to_owned(),
-        enabled: false,
-        online: false,
+/// A run of this kind, and its agent that is online.
+fn at_work(number: u32, kind: &Kind, now: Timestamp) -> (Run, core::Agent) {
+    let start = StartRun {
+        name: format!("yesterday-{number}"),
+        pool: POOL.to_owned(),
+        template: kind.name.clone(),
+        purpose: Purpose::Slot(number),
+        attempt: 1,
+        revision: REVISION.to_owned(),
+    };
+    let agent = core::Agent {
+        id: AgentId(i64::from(number)),
+        name: start.name.clone(),
+        enabled: true,
+        online: true,
         assigned: None,
-        capabilities,
-        created_at: Some(before),
-        status_changed_at: Some(before),
+        capabilities: kind.capabilities.clone(),
+        created_at: Some(now),
+        status_changed_at: Some(now),
         last_finished_at: None,
     };
-    let templates = policy.pools.iter().flat_map(|pool| &pool.templates);
-    let (runs, seen) = templates
-        .zip(&kinds.merged)
-        .enumerate()
-        .map(|(index, (template, kind))| {
-            let start = StartRun {
-                name: format!("earlier-{index}"),
-                pool: POOL.to_owned(),
-                template: template.name.clone(),
-                purpose: Purpose::Slot(0),
-                attempt: 1,
-                revision: template.revision.clone(),
-            };
-            let online = core::Agent { online: true, ..agent(index, &start.name, kind.capabilities.clone()) };
-            (start.expected(before), online)
-        })
-        .unzip();
-    let pool = PoolSnapshot { pool: POOL.to_owned(), runs, requests: Vec::new(), agents: Some(seen) };
-    let earlier = core::plan(policy, &Snapshot { pools: vec![pool], ..Snapshot::default() }, before);
-    let registered = earlier.agents.into_iter().filter_map(|action| match action.change {
-        AgentChange::Register(placeholder) => Some(placeholder),
-        _ => None,
-    });
-    registered.enumerate().map(|(index, left)| agent(index, &left.name, left.capabilities)).collect()
+    (start.expected(now), agent)
 }
 
 /// All that a plan wants done.
 fn orders(plan: Plan) -> Vec<Order> {
-    let Plan { starts, stops, agents, .. } = plan;
+    let Plan { starts, stops, agents, pools: _, wake_at: _ } = plan;
     let starts = starts.into_iter().map(Order::Start);
     let stops = stops.into_iter().map(|stop| Order::Stop(stop.name));
     let agents = agents.into_iter().map(|action| match action.change {

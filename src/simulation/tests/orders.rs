@@ -109,3 +109,19 @@ fn placeholders_are_registered_changed_and_removed() {
         assert_eq!(agent_named(world, "placeholder", now), None);
     });
 }
+
+#[test]
+fn ours_finds_a_pool_in_which_it_was_at_work_before_as_it_left_it() {
+    for workload in [quiet(), Workload::new(vec![job(9.0, &["os -equals a"], 1), job(9.0, &["os -equals b"], 1)])] {
+        let (settings, kinds) = (Settings::default(), Kinds::of(workload.jobs()));
+        let mut ours = scalers(&kinds, &settings).remove(0);
+        let mut world = World::new(&workload, &settings, &kinds, ours.marks()).unwrap();
+        let now = pass(&mut world, 0);
+        let legacy = ours.legacy(now);
+        assert_eq!(legacy.len(), kinds.merged.len());
+        for order in legacy {
+            world.carry_out(order, now);
+        }
+        assert_eq!(ours.poll(&world.view(now), now), []);
+    }
+}

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// When the simulation begins. Only differences of times are ever shown.
-const BEGINNING: Timestamp = Timestamp::constant(1_767_600_000, 0);
+pub(super) const BEGINNING: Timestamp = Timestamp::constant(1_767_600_000, 0);
 
 /// Virtual agents never fail to renew, so leases need not lapse.
 const LEASE: Duration = Duration::from_hours(10 * 366 * 24);
@@ -131,7 +131,8 @@ impl<'a> World<'a> {
 
     pub(super) fn view(&mut self, now: Timestamp) -> View<'_> {
         self.host.expire(now);
-        View { state: &self.state, pool: self.pool, runs: self.host.runs(), replaced: self.replaced }
+        let version = (self.state.version(), self.host.version());
+        View { state: &self.state, pool: self.pool, runs: self.host.runs(), version, replaced: self.replaced }
     }
 
     /// Whether all jobs have come and ended.
@@ -168,7 +169,7 @@ impl<'a> World<'a> {
     /// Does what a scaler wants done. What cannot be done (any more) is not, as with a call that answers 404 or 409.
     pub(super) fn carry_out(&mut self, order: Order, now: Timestamp) {
         match order {
-            Order::Start(start) => self.start(start, now),
+            Order::Start(start) => self.start(&start, now),
             Order::Stop(name) => {
                 if let Some(serial) = self.host.named(&name) {
                     self.job_ends(serial, JobResult::Abandoned, now);
@@ -203,7 +204,7 @@ impl<'a> World<'a> {
         self.tally.figures(policy, &self.state, end)
     }
 
-    fn start(&mut self, start: StartRun, now: Timestamp) {
+    fn start(&mut self, start: &StartRun, now: Timestamp) {
         let Some(serial) = self.host.create(start, now) else { return };
         self.tally.started += 1;
         self.tally.live += 1;
