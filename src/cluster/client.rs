@@ -22,6 +22,12 @@ pub struct Access {
     pub cluster: Option<String>,
     /// `--user`
     pub user: Option<String>,
+    /// `--as`
+    pub impersonate: Option<String>,
+    /// `--as-group`, each
+    pub impersonate_groups: Vec<String>,
+    /// `--request-timeout`: how long one call may take; [`super::DEADLINE`] if unset.
+    pub request_timeout: Option<Duration>,
 }
 
 /// Finds the cluster, makes a client for it, and asks it for its version to see that it answers.
@@ -34,9 +40,7 @@ pub struct Access {
 /// No cluster is configured, the kubeconfig cannot be used, or the cluster cannot be reached
 /// ([`ErrorKind::is_transient`] tells whether to try again).
 pub async fn connect(access: &Access) -> Result<Client, ClusterError> {
-    let (mut config, origin) = find(access, &Surroundings::read())?;
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let (config, origin) = settings(access)?;
     let url = config.cluster_url.to_string();
     let what = format!("use the cluster {url} of {origin}");
     let client = Client::try_from(config).map_err(|error| ClusterError::from_kube(&what, &error))?;
@@ -53,6 +57,20 @@ pub async fn connect(access: &Access) -> Result<Client, ClusterError> {
             Err(error)
         }
     }
+}
+
+/// The settings of a client for the cluster, and where they come from. Contacts nothing.
+pub(super) fn settings(access: &Access) -> Result<(Config, String), ClusterError> {
+    let (mut config, origin) = find(access, &Surroundings::read())?;
+    config.default_retry = false;
+    config.connect_timeout = Some(access.request_timeout.map_or(CONNECT_TIMEOUT, |limit| limit.min(CONNECT_TIMEOUT)));
+    if access.impersonate.is_some() {
+        config.auth_info.impersonate.clone_from(&access.impersonate);
+    }
+    if !access.impersonate_groups.is_empty() {
+        config.auth_info.impersonate_groups = Some(access.impersonate_groups.clone());
+    }
+    Ok((config, origin))
 }
 
 /// What there is around us to find a cluster by.

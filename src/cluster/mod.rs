@@ -1,14 +1,20 @@
 //! Kubernetes as its users know it: which cluster, through which proxy, with a deadline on every call and errors in
 //! people's words. What a call is for is the business of the rooms that make it.
 
+mod access;
 mod call;
 mod client;
 mod error;
+mod installs;
 mod kubeconfig;
 mod lease;
 mod proxy;
 
+pub use access::Cluster;
 pub use call::{DEADLINE, call};
 pub use client::{Access, connect};
 pub use error::{ClusterError, ErrorKind};
+pub use installs::{
+    CONTROL_KEY, INSTALL_LABELS, Install, STATUS_KEY, STATUS_LABELS, control_name, find_installs, status_name,
+};
 pub use lease::{LeaseStore, NamedLease};

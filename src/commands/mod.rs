@@ -1,12 +1,31 @@
 //! The verbs of the command line, one file each: an args struct and `run`.
 
+mod agents;
+mod auth;
+mod check;
+mod cluster_flags;
+mod completion;
+mod config;
 mod demo;
 mod exit;
+mod explain;
+mod install;
+mod jobs;
 mod logging;
+mod logs;
+mod pause;
+mod permissions;
+mod pools;
+mod queue;
+mod resume;
 mod sandbox;
 mod serve;
 mod signals;
 mod simulate;
+mod status;
+mod template;
+mod uninstall;
+mod upgrade;
 mod version;
 
 use std::process::ExitCode;
@@ -25,9 +44,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
+    Install(install::Args),
+    Upgrade(upgrade::Args),
+    Uninstall(uninstall::Args),
+    Config(config::Args),
+    Auth(auth::Args),
+    Status(status::Args),
+    Pools(pools::Args),
+    Agents(agents::Args),
+    Jobs(jobs::Args),
+    Queue(queue::Args),
+    Explain(explain::Args),
+    Logs(logs::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Template(template::Args),
     Demo(demo::Args),
     Simulate(simulate::Args),
     Version(version::Args),
+    Completion(completion::Args),
+    Permissions(permissions::Args),
     #[command(hide = true)]
     Serve(serve::Args),
     #[command(hide = true)]
@@ -59,9 +96,27 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Check(args) => args.run().await,
+        Command::Install(args) => args.run().await,
+        Command::Upgrade(args) => args.run().await,
+        Command::Uninstall(args) => args.run().await,
+        Command::Config(args) => args.run().await,
+        Command::Auth(args) => args.run().await,
+        Command::Status(args) => args.run().await,
+        Command::Pools(args) => args.run().await,
+        Command::Agents(args) => args.run().await,
+        Command::Jobs(args) => args.run().await,
+        Command::Queue(args) => args.run().await,
+        Command::Explain(args) => args.run().await,
+        Command::Logs(args) => args.run().await,
+        Command::Pause(args) => args.run().await,
+        Command::Resume(args) => args.run().await,
+        Command::Template(args) => args.run().await,
         Command::Demo(args) => args.run().await,
         Command::Simulate(args) => args.run(),
         Command::Version(args) => args.run(),
+        Command::Completion(args) => args.run().await,
+        Command::Permissions(args) => args.run().await,
         Command::Serve(args) => args.run().await,
         Command::Sandbox(args) => args.run().await,
         Command::SandboxAgent(args) => args.run().await,

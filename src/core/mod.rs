@@ -6,8 +6,10 @@
 
 mod action;
 mod attempts;
+mod control;
 mod demand;
 mod expectations;
+mod finding;
 mod health;
 mod lease;
 mod matching;
@@ -17,6 +19,7 @@ mod placeholder;
 mod plan;
 mod planner;
 mod policy;
+mod report;
 mod roster;
 mod schedule;
 mod survey;
@@ -25,8 +28,10 @@ mod verdict;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use attempts::LONGEST_BACK_OFF;
+pub use control::{ALL_POOLS, Control};
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use expectations::Expectations;
+pub use finding::{Code, Finding, Severity, UnknownCode};
 pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
@@ -37,5 +42,9 @@ pub use name::{
 };
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
+pub use report::{
+    API_VERSION, AgentOwner, AgentReport, Condition, OrchestratorReport, OrganizationReport, Pause, PoolReport,
+    PoolState, Report, RequestReport, TemplateReport, VerdictReport,
+};
 pub use schedule::{Schedule, Weekday};
 pub use verdict::{LimitScope, Verdict};

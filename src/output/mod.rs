@@ -1,9 +1,11 @@
 //! How things are shown: tables as kubectl prints them, ages, and other people's text made harmless.
 
 mod age;
+mod format;
 mod table;
 
 pub use age::age;
+pub use format::{Format, write_json, write_yaml};
 pub use table::table;
 
 /// Text that others wrote (pipeline names, server messages) with its control characters escaped, so that it cannot

@@ -1,0 +1,50 @@
+//! The plugin's way to a cluster: a client whose calls all have the deadline of `--request-timeout`.
+
+use std::{fmt, time::Duration};
+
+use kube::Client;
+
+use super::{Access, ClusterError, call::call_within, client};
+
+/// A cluster that a person talks to. Opening it contacts nothing.
+#[derive(Clone)]
+pub struct Cluster {
+    /// For calls that [`Cluster::call`] wraps.
+    pub client: Client,
+    /// The API server's address.
+    pub url: String,
+    /// The namespace of the kubeconfig's context.
+    pub context_namespace: String,
+    deadline: Duration,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// A client for the cluster that the flags and the kubeconfig name.
+    ///
+    /// # Errors
+    ///
+    /// No cluster is configured, or the kubeconfig cannot be used.
+    pub fn open(access: &Access) -> Result<Self, ClusterError> {
+        let (config, origin) = client::settings(access)?;
+        let url = config.cluster_url.to_string();
+        let context_namespace = config.default_namespace.clone();
+        let client = Client::try_from(config)
+            .map_err(|error| ClusterError::from_kube(&format!("use the cluster {url} of {origin}"), &error))?;
+        Ok(Self { client, url, context_namespace, deadline: access.request_timeout.unwrap_or(super::DEADLINE) })
+    }
+
+    /// Makes one call. `what` completes the sentence "cannot …".
+    ///
+    /// # Errors
+    ///
+    /// The call failed or took longer than `--request-timeout`.
+    pub async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
+        call_within(self.deadline, what, call).await
+    }
+}

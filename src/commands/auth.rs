@@ -1,0 +1,17 @@
+//! `auth`.
+
+use super::{Exit, Failure, cluster_flags::ClusterFlags};
+
+/// Set and test the token for Azure DevOps
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let _ = self.cluster.open()?;
+        Err(Failure::new(Exit::Failed, "not there yet", None))
+    }
+}

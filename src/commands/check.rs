@@ -1,0 +1,17 @@
+//! `check`.
+
+use super::{Exit, Failure, cluster_flags::ClusterFlags};
+
+/// Check Azure DevOps, the cluster and the install, and say what to mend
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let _ = self.cluster.open()?;
+        Err(Failure::new(Exit::Failed, "not there yet", None))
+    }
+}

@@ -1,0 +1,17 @@
+//! `install`.
+
+use super::{Exit, Failure, cluster_flags::ClusterFlags};
+
+/// Install the orchestrator into a cluster, or upgrade it
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let _ = self.cluster.open()?;
+        Err(Failure::new(Exit::Failed, "not there yet", None))
+    }
+}

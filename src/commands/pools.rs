@@ -1,0 +1,17 @@
+//! `pools`.
+
+use super::{Exit, Failure, cluster_flags::ClusterFlags};
+
+/// List the agent pools that are served
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let _ = self.cluster.open()?;
+        Err(Failure::new(Exit::Failed, "not there yet", None))
+    }
+}

@@ -1,0 +1,17 @@
+//! `upgrade`.
+
+use super::{Exit, Failure, cluster_flags::ClusterFlags};
+
+/// Upgrade an install that is there already
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<Exit, Failure> {
+        let _ = self.cluster.open()?;
+        Err(Failure::new(Exit::Failed, "not there yet", None))
+    }
+}

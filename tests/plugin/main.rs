@@ -1,0 +1,18 @@
+//! The plugin's commands, against a real API server, a real sandbox and a real orchestrator.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+mod check;
+mod config;
+mod explain;
+mod install;
+mod observe;
+mod packaging;
+mod rights;
+mod serve_side;
+mod situations;
+mod template;
+mod transcripts;
+mod uninstall;
+#[path = "../main_job/world.rs"]
+mod world;
