@@ -93,12 +93,14 @@ pub(super) fn allowance(
     let is_tried = |run: &&&Run| {
         run.is_live()
             && match run.progress {
+                _ if run.agent_has_ended() => true,
                 Progress::Pending => now < run.created_at + TRY_PENDING,
                 Progress::Placed => now < run.created_at + TRY_PLACED,
                 Progress::Running | Progress::Ended => false,
             }
     };
-    let runs_well = current.iter().any(|run| run.is_live() && run.progress >= Progress::Running);
+    let runs_well =
+        current.iter().any(|run| run.is_live() && run.progress == Progress::Running && !run.agent_has_ended());
     let tried_out = !current.is_empty() && !current.iter().any(|run| is_tried(&run));
     if works || runs_well || tried_out { Allowance::Any } else { Allowance::AtMost(FIRST_TRIES) }
 }

@@ -202,6 +202,12 @@ impl Run {
     pub fn is_live(&self) -> bool {
         self.phase == RunPhase::Live
     }
+
+    /// Whether its agent has ended, be it that the run is about to or that a sidecar goes on.
+    #[must_use]
+    pub fn agent_has_ended(&self) -> bool {
+        self.progress == Progress::Ended || self.agent_ended_at.is_some()
+    }
 }
 
 /// The organization's parallel jobs of one kind.

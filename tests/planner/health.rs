@@ -34,6 +34,16 @@ fn once_a_container_of_the_image_runs_there_is_an_agent_for_everybody() {
 }
 
 #[test]
+fn a_container_that_has_ended_before_its_run_says_how_proves_nothing_and_takes_up_a_try() {
+    let ended = |id: i64| Run { progress: Progress::Ended, ..starting(&format!("r{id}"), id) };
+    for (tries, starts) in [(1, 3), (4, 0)] {
+        let plan = decide(&simple(), &snapshot(fifty(), (1..=tries).map(ended).collect(), vec![]));
+        assert_eq!(plan.starts.len(), starts, "{tries}");
+        assert_eq!(*verdict(&plan, 50), Verdict::TryingOut { limit: 4, template: "default".into() });
+    }
+}
+
+#[test]
 fn tries_that_find_no_node_say_nothing_about_the_image_and_hold_up_nobody() {
     let tries = |age| (1..=4).map(|id| pending(&format!("r{id}"), id, age)).collect::<Vec<_>>();
     assert_eq!(decide(&simple(), &snapshot(fifty(), tries(1), vec![])).starts.len(), 0);

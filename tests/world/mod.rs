@@ -164,13 +164,19 @@ impl World {
         eventually("the pools are polled", || self.polls() >= wanted).await;
     }
 
-    /// How many Jobs were ever created in the namespace, by the API server's own account.
-    pub(crate) fn jobs_ever_made(&self) -> usize {
-        let created = |event: &&AuditEvent| {
-            (event.verb.as_str(), event.resource.as_str(), event.code) == ("create", "jobs", 201)
+    /// How many Jobs of the namespace were ever created (`create`, 201) or deleted (`delete`, 200), by the API server's
+    /// own account. What a client asked for that did not live to hear the answer is not among them.
+    pub(crate) fn jobs_ever(&self, verb: &str, code: u16) -> usize {
+        let counts = |event: &&AuditEvent| {
+            (event.verb.as_str(), event.resource.as_str(), event.code) == (verb, "jobs", code)
                 && event.namespace == self.namespace.name()
         };
-        self.plane.audit_events().iter().filter(created).count()
+        self.plane.audit_events().iter().filter(counts).count()
+    }
+
+    /// How many Jobs were ever created.
+    pub(crate) fn jobs_ever_made(&self) -> usize {
+        self.jobs_ever("create", 201)
     }
 
     /// Waits for that many Jobs and sees that they stay that many.
