@@ -142,6 +142,8 @@ pub struct Run {
     pub revision: String,
     /// How far its agent has come on the host.
     pub progress: Progress,
+    /// Since when its agent's container or process runs without a break; `None` while it does not.
+    pub runs_since: Option<Timestamp>,
     /// What keeps it from starting.
     pub trouble: Option<Trouble>,
     /// When its agent ended, where something else of it (a sidecar) goes on.

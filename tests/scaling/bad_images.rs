@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,9 @@ use crate::world::{Running, World};
 const REQUESTS: usize = 50;
 const WATCHED_FOR: Duration = Duration::from_secs(120);
 const MOST_JOBS: usize = 5;
+
+/// The settings are read, Azure DevOps is asked, and the token turns out to be wrong.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
 
 /// A node finds out that fast.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -68,8 +72,19 @@ async fn an_image_that_is_not_there() {
 
 async fn an_image_whose_agents_die() {
     let (world, serve) = waiting_requests("dying").await;
+    let namespace = world.namespace.name().to_owned();
+    let seen = AtomicU32::new(0);
     two_minutes(&world, async |pod| {
-        pods::set_pod_failed(&world.client, world.namespace.name(), pod, 1, "Error").await.unwrap();
+        let (client, namespace, pod) = (world.client.clone(), namespace.clone(), pod.to_owned());
+        // Some end at once, and some find out only after a moment that they cannot work.
+        if seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await.unwrap();
+        }
+        pods::set_pod_running(&client, &namespace, &pod).await.unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(SHORT_LIFE).await;
+            pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await.unwrap();
+        });
     })
     .await;
     let made = world.jobs_ever_made();

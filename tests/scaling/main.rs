@@ -10,5 +10,4 @@ mod neighbours;
 mod quota;
 mod several;
 #[path = "../world/mod.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod world;

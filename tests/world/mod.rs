@@ -1,5 +1,7 @@
 //! What the tests of `serve` share: a namespace of a real API server, a sandbox, and `serve` as a process.
 
+#![allow(dead_code, reason = "each test target uses its part of it")]
+
 pub(crate) mod election;
 
 use std::{
