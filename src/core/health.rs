@@ -94,8 +94,11 @@ pub(super) fn allowance(
         return Allowance::Any;
     }
     let works = is_proven || !successes.is_empty();
-    let runs_well =
-        |run: &Run| run.runs_since.is_some_and(|since| now >= since + TRY_RUNNING) && !run.agent_has_ended();
+    let runs_well = |run: &Run| {
+        run.progress == Progress::Running
+            && !run.agent_has_ended()
+            && run.runs_since.is_some_and(|since| now >= since + TRY_RUNNING)
+    };
     let is_tried = |run: &Run| match run.progress {
         _ if run.agent_has_ended() => true,
         Progress::Pending => now < run.created_at + TRY_PENDING,
