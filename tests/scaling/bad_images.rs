@@ -47,7 +47,8 @@ async fn two_minutes(world: &World, kubelet: impl AsyncFn(&str)) {
     }
 }
 
-async fn an_image_that_is_not_there() {
+/// Gives the number of Jobs that were made.
+async fn an_image_that_is_not_there() -> usize {
     let (world, serve) = waiting_requests("no-image").await;
     let namespace = world.namespace.name();
     two_minutes(&world, async |pod| {
@@ -55,7 +56,6 @@ async fn an_image_that_is_not_there() {
     })
     .await;
     let made = world.jobs_ever_made();
-    println!("an image that is not there: {made} Jobs");
     assert!((1..=MOST_JOBS).contains(&made), "{made} Jobs:\n{}", serve.log());
     let log = serve.log();
     let told = log.lines().filter(|line| line.contains("job requests wait")).collect::<Vec<_>>();
@@ -68,9 +68,11 @@ async fn an_image_that_is_not_there() {
     }
     world.jobs_stay(REQUESTS).await;
     world.the_token_is_nowhere().await;
+    made
 }
 
-async fn an_image_whose_agents_die() {
+/// Gives the number of Jobs that were made.
+async fn an_image_whose_agents_die() -> usize {
     let (world, serve) = waiting_requests("dying").await;
     let namespace = world.namespace.name().to_owned();
     let seen = AtomicU32::new(0);
@@ -88,14 +90,15 @@ async fn an_image_whose_agents_die() {
     })
     .await;
     let made = world.jobs_ever_made();
-    println!("an image whose agents die: {made} Jobs");
     assert!((1..=MOST_JOBS).contains(&made), "{made} Jobs:\n{}", serve.log());
     serve.says("backing off after failed agents of template default (").await;
     world.the_token_is_nowhere().await;
+    made
 }
 
 /// The two minutes are real ones; both kinds of badness have theirs at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_requests_for_a_bad_image_make_at_most_five_jobs_in_two_minutes_and_the_reason_is_told() {
-    tokio::join!(an_image_that_is_not_there(), an_image_whose_agents_die());
+    let (missing, dying) = tokio::join!(an_image_that_is_not_there(), an_image_whose_agents_die());
+    println!("an image that is not there: {missing} Jobs; one whose agents die: {dying} Jobs");
 }
