@@ -140,6 +140,7 @@ impl ExpectedStart {
             phase: RunPhase::Live,
             revision,
             progress: Progress::Pending,
+            runs_since: None,
             trouble: None,
             agent_ended_at: None,
         }

@@ -19,6 +19,10 @@ const TRY_PENDING: Duration = Duration::from_secs(3);
 /// A large image takes this long to be pulled; after that, more of them do no harm.
 const TRY_PLACED: Duration = Duration::from_secs(60);
 
+/// Who ends after a longer time than this was not kept from working by the image; an agent that is online proves it
+/// sooner.
+const TRY_RUNNING: Duration = Duration::from_secs(5);
+
 /// Beyond this many successes after a failure, all is well again.
 const RAMP: u32 = 6;
 
@@ -90,17 +94,21 @@ pub(super) fn allowance(
         return Allowance::Any;
     }
     let works = is_proven || !successes.is_empty();
-    let is_tried = |run: &&&Run| {
-        run.is_live()
-            && match run.progress {
-                Progress::Pending => now < run.created_at + TRY_PENDING,
-                Progress::Placed => now < run.created_at + TRY_PLACED,
-                Progress::Running | Progress::Ended => false,
-            }
+    let runs_well = |run: &Run| {
+        run.progress == Progress::Running
+            && !run.agent_has_ended()
+            && run.runs_since.is_some_and(|since| now >= since + TRY_RUNNING)
     };
-    let runs_well = current.iter().any(|run| run.is_live() && run.progress >= Progress::Running);
-    let tried_out = !current.is_empty() && !current.iter().any(|run| is_tried(&run));
-    if works || runs_well || tried_out { Allowance::Any } else { Allowance::AtMost(FIRST_TRIES) }
+    let is_tried = |run: &Run| match run.progress {
+        _ if run.agent_has_ended() => true,
+        Progress::Pending => now < run.created_at + TRY_PENDING,
+        Progress::Placed => now < run.created_at + TRY_PLACED,
+        Progress::Running | Progress::Ended => !runs_well(run),
+    };
+    let mut live = current.iter().filter(|run| run.is_live());
+    let runs = live.clone().any(|run| runs_well(run));
+    let tried_out = !current.is_empty() && !live.any(|run| is_tried(run));
+    if works || runs || tried_out { Allowance::Any } else { Allowance::AtMost(FIRST_TRIES) }
 }
 
 fn has(run: &Run, kinds: &[TroubleKind]) -> bool {

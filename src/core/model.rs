@@ -142,6 +142,8 @@ pub struct Run {
     pub revision: String,
     /// How far its agent has come on the host.
     pub progress: Progress,
+    /// Since when its agent's container or process runs without a break; `None` while it does not.
+    pub runs_since: Option<Timestamp>,
     /// What keeps it from starting.
     pub trouble: Option<Trouble>,
     /// When its agent ended, where something else of it (a sidecar) goes on.
@@ -201,6 +203,12 @@ impl Run {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.phase == RunPhase::Live
+    }
+
+    /// Whether its agent has ended, be it that the run is about to or that a sidecar goes on.
+    #[must_use]
+    pub fn agent_has_ended(&self) -> bool {
+        self.progress == Progress::Ended || self.agent_ended_at.is_some()
     }
 }
 

@@ -72,6 +72,7 @@ impl StartRun {
             phase: RunPhase::Live,
             revision: self.revision.clone(),
             progress: Progress::Pending,
+            runs_since: None,
             trouble: None,
             agent_ended_at: None,
         }

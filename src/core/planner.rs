@@ -11,7 +11,7 @@ use super::{
     health::{Allowance, allowance, quota_trouble},
     name::run_name,
     placeholder::{has_to_learn, tend},
-    survey::{Survey, urgency},
+    survey::{Survey, Tally, urgency},
     upkeep::{Patience, registrations, upkeep},
 };
 
@@ -326,9 +326,10 @@ impl<'a> PoolWork<'a> {
     /// Whether the template's health lets one more agent start.
     fn allow(&self, template: usize, quota: Option<&Allowance>) -> Result<(), Refusal> {
         let allowance = quota.unwrap_or(&self.allowances[template]);
+        let Tally { starting, undecided, .. } = self.survey.templates[template];
         match allowance {
             Allowance::Any => Ok(()),
-            Allowance::AtMost(limit) if self.survey.templates[template].starting < *limit => Ok(()),
+            Allowance::AtMost(limit) if starting + undecided < *limit => Ok(()),
             refused => Err(Refusal::Health(refused.clone())),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Stage, Verdict,
+    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Stage, Verdict,
     matching::assign,
     placeholder::{Learned, learned},
     roster::Roster,
@@ -37,6 +37,8 @@ pub(super) struct Tally {
     pub(super) live: u32,
     /// Not ended and not online yet.
     pub(super) starting: u32,
+    /// The agent has ended, and its run has yet to say how.
+    pub(super) undecided: u32,
     /// Idle or starting, and not needed by a waiting request.
     pub(super) spare: u32,
     /// Warm slots in use.
@@ -203,7 +205,12 @@ impl<'a> Survey<'a> {
                     }
                     demands.iter().map(|demand| agent.capabilities.satisfy(demand)).collect()
                 }
-                _ if run.progress == Progress::Ended || run.agent_ended_at.is_some() => continue,
+                _ if run.agent_has_ended() => {
+                    if let Some(template) = template {
+                        self.templates[template].undecided += 1;
+                    }
+                    continue;
+                }
                 _ => {
                     self.counts.starting += 1;
                     if let Some(template) = template {

@@ -206,7 +206,7 @@ fn reasons(pool: &PoolPlan) -> Vec<String> {
         let text = match verdict {
             Verdict::Assigned { .. } | Verdict::Covered | Verdict::Starting { .. } | Verdict::Pinned => continue,
             Verdict::BackingOff { reason, .. } => format!("backing off after a failed agent ({reason})"),
-            Verdict::Trouble { trouble, .. } => format!("{}: {}", trouble.kind, trouble.message),
+            Verdict::Trouble { run, trouble } => format!("{}: {}", trouble.kind, nameless(&trouble.message, run)),
             Verdict::TemplateFails { template, reason, .. } => {
                 format!("backing off after failed agents of template {template} ({reason})")
             }
@@ -216,4 +216,36 @@ fn reasons(pool: &PoolPlan) -> Vec<String> {
         reasons.insert(text);
     }
     reasons.into_iter().collect()
+}
+
+/// What is said of one run without its name or its pod's, so that it reads the same for all that share the trouble.
+fn nameless(message: &str, run: &str) -> String {
+    let mut text = String::new();
+    let mut rest = message;
+    let quoted = format!("\"{run}");
+    while let Some((before, after)) = rest.split_once(&quoted) {
+        text.push_str(before);
+        text.push_str("\"…\"");
+        rest = after.split_once('"').map_or("", |(_, after)| after);
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{RequestId, Trouble, TroubleKind};
+
+    #[test]
+    fn a_trouble_that_many_runs_share_is_told_once() {
+        let refused = |number: i64| {
+            let run = format!("agent-job-abcde-{number}");
+            let message = format!("pods \"{run}-x1y2z\" is forbidden: exceeded quota: q, limited: pods=10");
+            (RequestId(number), Verdict::Trouble { run, trouble: Trouble { kind: TroubleKind::Quota, message } })
+        };
+        let pool =
+            PoolPlan { pool: "Default".into(), counts: Counts::default(), verdicts: (1..=30).map(refused).collect() };
+        let told = "a quota is used up: pods \"…\" is forbidden: exceeded quota: q, limited: pods=10";
+        assert_eq!(reasons(&pool), [told]);
+    }
 }

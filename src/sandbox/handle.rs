@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
@@ -104,6 +105,19 @@ impl Sandbox {
     /// No such pool, or the name is taken.
     pub fn add_agent(&self, pool: i64, spec: AgentSpec) -> Result<i64, Refusal> {
         self.shared().with(|state, now| state.register(pool, spec, now))
+    }
+
+    /// Registers an agent as one that was registered so long ago and has been offline since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add_agent`].
+    pub fn add_old_agent(&self, pool: i64, spec: AgentSpec, age: Duration) -> Result<i64, Refusal> {
+        self.shared().with(|state, now| {
+            let id = state.register(pool, spec, now)?;
+            state.backdate(pool, id, now.checked_sub(age).unwrap_or(Timestamp::MIN))?;
+            Ok(id)
+        })
     }
 
     /// Removes an agent.

@@ -7,7 +7,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::ListParams;
 use kubectl_ado::sandbox::JobResult;
 
-use crate::world::{World, environment, eventually};
+use crate::world::{World, agent_entrypoint, environment, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_five_queued_jobs_in_two_pools_become_twenty_five_jobs_and_a_second_pass_makes_none() {
@@ -36,8 +36,8 @@ async fn twenty_five_queued_jobs_in_two_pools_become_twenty_five_jobs_and_a_seco
 async fn agents_that_are_real_processes_serve_every_job_and_go() {
     let world = World::new("lively").await;
     let pool = world.pool("Default");
-    let entrypoint = vec!["bash".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/linux/start.sh").to_owned()];
-    let _node = Node::start(world.plane, world.namespace.name(), Behaviour::Run { entrypoint });
+    let behaviour = Behaviour::Run { entrypoint: agent_entrypoint() };
+    let _node = Node::start(world.plane, world.namespace.name(), behaviour);
     let requests = world.queue(pool, 6);
 
     let _serve = world.serve("Default").start();

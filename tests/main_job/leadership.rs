@@ -5,17 +5,10 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{DeleteParams, ListParams};
 
-use crate::world::{Running, World, project_file};
-
-/// What a Lease promises, and how often those who stand by look.
-const TERM: Duration = Duration::from_secs(15);
-const LOOK: Duration = Duration::from_secs(2);
-
-/// What a busy machine may add.
-const SLACK: Duration = Duration::from_secs(6);
-
-const LEADING: &str = "\"message\":\"leading\"";
-const FOLLOWING: &str = "following another orchestrator";
+use crate::world::{
+    Running, World,
+    election::{FOLLOWING, LEADING, LOOK, SLACK, TERM, leader_and_stand_by, take_the_right_to_leases},
+};
 
 /// Whoever was killed holds its Lease still. This is as if one had waited for the end of its term.
 pub(crate) async fn end_of_term(world: &World) {
@@ -26,15 +19,6 @@ pub(crate) async fn end_of_term(world: &World) {
 async fn leases(world: &World) -> Vec<LeaseSpec> {
     let leases = world.all::<Lease>().list(&ListParams::default()).await.unwrap();
     leases.items.into_iter().filter_map(|lease| lease.spec).collect()
-}
-
-/// One that leads and one that stands by.
-async fn leader_and_stand_by(world: &World, pools: &str) -> (Running, Running) {
-    let leader = world.serve(pools).start();
-    leader.says(LEADING).await;
-    let stand_by = world.serve(pools).start();
-    stand_by.says(FOLLOWING).await;
-    (leader, stand_by)
 }
 
 async fn get(serve: &Running, path: &str) -> (u16, String) {
@@ -153,12 +137,7 @@ async fn orchestrators_for_other_pools_lead_side_by_side() {
 async fn without_the_right_to_leases_all_act_say_how_to_mend_it_and_make_nothing_twice() {
     let world = World::new("no-leases").await;
     let namespace = world.namespace.name();
-    let role = project_file("manifests/role.yaml");
-    let leases_too = role.split_once("- apiGroups: [coordination.k8s.io]").unwrap();
-    let older = format!("{}{}", leases_too.0, leases_too.1.split_once("verbs: [get, create, update]\n").unwrap().1);
-    world.plane.apply(namespace, &older).unwrap();
-    let may = || world.plane.kubectl_of(&world.kubeconfig, &["auth", "can-i", "get", "leases", "-n", namespace]);
-    crate::world::eventually("the right is taken away", || may().is_err()).await;
+    take_the_right_to_leases(&world).await;
 
     let pool = world.pool("Default");
     let one = world.serve("Default").start();

@@ -15,4 +15,5 @@ mod templates;
 mod token;
 mod watching;
 mod way;
+#[path = "../world/mod.rs"]
 mod world;

@@ -27,10 +27,36 @@ fn an_image_that_nobody_has_seen_working_is_tried_by_a_few() {
 }
 
 #[test]
-fn once_a_container_of_the_image_runs_there_is_an_agent_for_everybody() {
-    let runs = vec![Run { progress: Progress::Running, ..starting("r1", 1) }];
-    let plan = decide(&simple(), &snapshot(fifty(), runs, vec![]));
+fn once_a_container_of_the_image_keeps_running_there_is_an_agent_for_everybody() {
+    for (seconds, starts) in [(5, 49), (4, 3)] {
+        let runs_since = Some(at(-seconds));
+        let runs = vec![Run { progress: Progress::Running, runs_since, ..starting("r1", 1) }];
+        let plan = decide(&simple(), &snapshot(fifty(), runs, vec![]));
+        assert_eq!(plan.starts.len(), starts, "after {seconds} s");
+    }
+}
+
+#[test]
+fn an_agent_that_is_online_proves_its_image_at_once() {
+    let run = Run { runs_since: Some(at(0)), ..starting("r1", 1) };
+    let plan = decide(&simple(), &snapshot(fifty(), vec![run], vec![agent(1, "r1")]));
     assert_eq!(plan.starts.len(), 49);
+}
+
+#[test]
+fn a_container_that_is_started_again_and_again_proves_nothing() {
+    let tries = (1..=4).map(|id| Run { runs_since: None, ..starting(&format!("r{id}"), id) }).collect();
+    assert_eq!(decide(&simple(), &snapshot(fifty(), tries, vec![])).starts.len(), 0);
+}
+
+#[test]
+fn a_container_that_has_ended_before_its_run_says_how_proves_nothing_and_takes_up_a_try() {
+    let ended = |id: i64| Run { progress: Progress::Ended, ..starting(&format!("r{id}"), id) };
+    for (tries, starts) in [(1, 3), (4, 0)] {
+        let plan = decide(&simple(), &snapshot(fifty(), (1..=tries).map(ended).collect(), vec![]));
+        assert_eq!(plan.starts.len(), starts, "{tries}");
+        assert_eq!(*verdict(&plan, 50), Verdict::TryingOut { limit: 4, template: "default".into() });
+    }
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn join(mut run: Run, job: &KeptJob, pod: Option<&KeptPod>, state: &State) -> Ru
         RunPhase::Live => match pod {
             Some(pod) => {
                 run.progress = if pod.has_ended { Progress::Ended } else { pod.progress };
+                run.runs_since = pod.runs_since;
                 run.agent_ended_at = pod.agent_ended_at;
                 let warning = state.warnings.get(&pod.uid).filter(|_| pod.progress < Progress::Running);
                 run.trouble = pod.trouble.as_ref().or(warning).cloned();

@@ -200,6 +200,7 @@ impl SlimJob {
             phase,
             revision: labels.revision.clone().unwrap_or_default(),
             progress: Progress::Pending,
+            runs_since: None,
             trouble: None,
             agent_ended_at: None,
         })

@@ -100,7 +100,10 @@ struct Waiting {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Running {}
+#[serde(rename_all = "camelCase")]
+struct Running {
+    started_at: Option<Timestamp>,
+}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -121,6 +124,8 @@ pub(super) struct KeptPod {
     /// Whether none of it goes on.
     pub(super) has_ended: bool,
     pub(super) progress: Progress,
+    /// Since when its agent's container runs.
+    pub(super) runs_since: Option<Timestamp>,
     pub(super) trouble: Option<Trouble>,
     /// When its agent ended, where something else of it goes on.
     pub(super) agent_ended_at: Option<Timestamp>,
@@ -150,6 +155,7 @@ impl Slim for SlimPod {
         let starts = progress < Progress::Running && !has_ended;
         KeptPod {
             progress,
+            runs_since: if has_ended { None } else { self.runs_since() },
             has_ended,
             trouble: if starts { self.trouble() } else { None },
             agent_ended_at: if has_ended { None } else { self.agent_ended_at() },
@@ -191,6 +197,11 @@ impl SlimPod {
         } else {
             Progress::Pending
         }
+    }
+
+    fn runs_since(&self) -> Option<Timestamp> {
+        let running = self.agent()?.state.running.as_ref()?;
+        Some(running.started_at.unwrap_or(self.metadata.creation_timestamp))
     }
 
     fn trouble(&self) -> Option<Trouble> {

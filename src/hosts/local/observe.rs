@@ -36,6 +36,7 @@ pub(super) fn observe(
             phase,
             revision: record.revision,
             progress: Progress::Running,
+            runs_since: Some(record.created_at),
             trouble: None,
             agent_ended_at: None,
         });

@@ -56,6 +56,21 @@ impl State {
         Ok(id)
     }
 
+    /// Makes an agent that has never been online one that was registered earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PoolNotFound`], [`Refusal::AgentNotFound`].
+    pub fn backdate(&mut self, pool: i64, id: i64, registered_at: Timestamp) -> Result<(), Refusal> {
+        let agent = self.agent_mut(pool, id)?;
+        (agent.created_at, agent.status_changed_at) = (registered_at, registered_at);
+        if let Some(record) = self.history.get_mut(&(pool, id)) {
+            record.registered_at = registered_at;
+        }
+        self.changed();
+        Ok(())
+    }
+
     /// Registers an agent anew under its old number, as `config.sh --replace` does. A session that it has goes on.
     ///
     /// # Errors

@@ -148,8 +148,8 @@ impl<'a> World<'a> {
     /// Lets an event of the world happen.
     pub(super) fn happen(&mut self, event: Event, now: Timestamp) {
         match event {
-            Event::Placed(serial) => self.progressed(serial, Progress::Placed),
-            Event::PodRuns(serial) => self.progressed(serial, Progress::Running),
+            Event::Placed(serial) => self.progressed(serial, Progress::Placed, now),
+            Event::PodRuns(serial) => self.progressed(serial, Progress::Running, now),
             Event::Dies(serial) => {
                 if self.host.live(serial).is_some() {
                     self.tally.failed += 1;
@@ -220,9 +220,10 @@ impl<'a> World<'a> {
         }
     }
 
-    fn progressed(&mut self, serial: Serial, progress: Progress) {
+    fn progressed(&mut self, serial: Serial, progress: Progress, now: Timestamp) {
         if let Some(tracked) = self.host.live_mut(serial) {
             tracked.run.progress = progress;
+            tracked.run.runs_since = (progress == Progress::Running).then_some(now);
         }
     }
 

@@ -56,6 +56,7 @@ fn the_agent_s_own_container_tells_how_far_it_is() {
     ] {
         let found = of(&json!({"phase": "Running", "containerStatuses": containers(&agent, &runs)}));
         assert_eq!(found.progress, progress, "{agent}");
+        assert_eq!(found.runs_since, (agent == runs).then(|| AT.parse().unwrap()), "{agent}");
     }
     assert_eq!(of(&json!({"phase": "Pending"})).progress, Progress::Placed);
     // Without one of that name the first counts.

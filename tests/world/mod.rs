@@ -1,4 +1,8 @@
-//! What the tests of the main job share: a namespace of a real API server, a sandbox, and `serve` as a process.
+//! What the tests of `serve` share: a namespace of a real API server, a sandbox, and `serve` as a process.
+
+#![allow(dead_code, reason = "each test target uses its part of it")]
+
+pub(crate) mod election;
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control_plane::{ControlPlane, Namespace};
+use control_plane::{AuditEvent, ControlPlane, Namespace};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, Event, Pod},
@@ -71,7 +75,12 @@ impl World {
     }
 
     pub(crate) fn queue(&self, pool: i64, count: usize) -> Vec<i64> {
-        let job = |number| JobSpec::new("pipeline", format!("job {number}")).step("work", "true");
+        self.queue_script(pool, count, "true")
+    }
+
+    /// Queues pipeline jobs that run this script.
+    pub(crate) fn queue_script(&self, pool: i64, count: usize, script: &str) -> Vec<i64> {
+        let job = |number| JobSpec::new("pipeline", format!("job {number}")).step("work", script);
         (0..count).map(|number| self.sandbox.queue(pool, job(number)).unwrap()).collect()
     }
 
@@ -144,19 +153,32 @@ impl World {
         }
     }
 
+    /// How often the job requests of a pool were asked for so far.
+    pub(crate) fn polls(&self) -> u64 {
+        let polls = |(route, _): &(&String, &u64)| route.starts_with("GET") && route.ends_with("/jobrequests");
+        self.sandbox.calls().iter().filter(polls).map(|(_, calls)| calls).sum()
+    }
+
     /// Waits until each pool was polled so often again that whatever was going to be done has been done.
     pub(crate) async fn passes(&self, passes: u64) {
-        let polls = |sandbox: &Sandbox| {
-            let calls = sandbox.calls();
-            calls
-                .iter()
-                .filter(|(route, _)| route.starts_with("GET") && route.ends_with("/jobrequests"))
-                .map(|(_, n)| n)
-                .sum::<u64>()
-        };
         let pools = self.sandbox.see(|state| state.pools().count()) as u64;
-        let wanted = polls(&self.sandbox) + passes * pools;
-        eventually("the pools are polled", || polls(&self.sandbox) >= wanted).await;
+        let wanted = self.polls() + passes * pools;
+        eventually("the pools are polled", || self.polls() >= wanted).await;
+    }
+
+    /// How many Jobs of the namespace were ever created (`create`, 201) or deleted (`delete`, 200), by the API server's
+    /// own account. What a client asked for that did not live to hear the answer is not among them.
+    pub(crate) fn jobs_ever(&self, verb: &str, code: u16) -> usize {
+        let counts = |event: &&AuditEvent| {
+            (event.verb.as_str(), event.resource.as_str(), event.code) == (verb, "jobs", code)
+                && event.namespace == self.namespace.name()
+        };
+        self.plane.audit_events().iter().filter(counts).count()
+    }
+
+    /// How many Jobs were ever created.
+    pub(crate) fn jobs_ever_made(&self) -> usize {
+        self.jobs_ever("create", 201)
     }
 
     /// Waits for that many Jobs and sees that they stay that many.
@@ -353,6 +375,16 @@ impl Drop for Running {
             self.log();
         }
     }
+}
+
+/// The job request that a Job was made for.
+pub(crate) fn request_of(job: &Job) -> Option<i64> {
+    job.metadata.annotations.as_ref()?.get("kubectl-ado/request")?.parse().ok()
+}
+
+/// The entry point of the agent image, run where the tests run.
+pub(crate) fn agent_entrypoint() -> Vec<String> {
+    vec!["bash".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/linux/start.sh").to_owned()]
 }
 
 /// The environment of a Job's first container, by name; values from elsewhere as JSON.
