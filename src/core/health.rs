@@ -19,9 +19,9 @@ const TRY_PENDING: Duration = Duration::from_secs(3);
 /// A large image takes this long to be pulled; after that, more of them do no harm.
 const TRY_PLACED: Duration = Duration::from_secs(60);
 
-/// Who ends after a longer time than this was not kept from working by the image; an agent that is online proves it
-/// sooner.
-const TRY_RUNNING: Duration = Duration::from_secs(5);
+/// An agent that is online proves its image. One that cannot register (wrong token, no way through the proxy) may first have
+/// downloaded its package; who lasts longer than this was not kept from working by the image.
+const TRY_RUNNING: Duration = Duration::from_secs(30);
 
 /// Beyond this many successes after a failure, all is well again.
 const RAMP: u32 = 6;

@@ -14,5 +14,5 @@ mod situations;
 mod template;
 mod transcripts;
 mod uninstall;
-#[path = "../main_job/world.rs"]
+#[path = "../world/mod.rs"]
 mod world;
