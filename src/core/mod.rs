@@ -6,7 +6,9 @@
 
 mod action;
 mod attempts;
+mod classes;
 mod demand;
+mod demand_sets;
 mod expectations;
 mod health;
 mod lease;
@@ -19,6 +21,8 @@ mod planner;
 mod policy;
 mod roster;
 mod schedule;
+mod sight;
+mod supply;
 mod survey;
 mod upkeep;
 mod verdict;
