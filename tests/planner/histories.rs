@@ -85,8 +85,9 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Limits leave room for one more than the agents that are always kept: otherwise those keep others from being served.
 fn any_policy() -> impl Strategy<Value = Policy> {
-    (prop::option::of(2u32..5), prop::option::of(2u32..5), 0u32..3, 0u32..2, prop::option::of(1u32..3)).prop_map(
+    (prop::option::of(4u32..6), prop::option::of(4u32..6), 0u32..3, 0u32..2, prop::option::of(1u32..3)).prop_map(
         |(over_all, pool, min, idle, max)| {
             let mut gpu = template("gpu", Some(&[("gpu", "1"), ("docker", "1")]));
             gpu.scale = Scale { min: 0, idle, max };
