@@ -73,7 +73,7 @@ fn template(number: usize) -> AgentTemplate {
         revision: "r1".into(),
         capabilities: (number + 1 < TEMPLATES).then(|| offer(number)),
         ignore_demands: Vec::new(),
-        scale: Scale { min: 0, idle: 2, max: None },
+        scale: Scale::default(),
         schedules: Vec::new(),
     }
 }

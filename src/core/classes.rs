@@ -1,6 +1,8 @@
 //! Things that are alike, by a key; the classes in the order of their first members.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use super::quick_hash::HashMap;
 
 pub(super) struct Classes<K> {
     pub(super) keys: Vec<K>,
@@ -10,7 +12,7 @@ pub(super) struct Classes<K> {
 
 impl<K: Copy + Eq + Hash> Classes<K> {
     pub(super) fn of(keys: impl IntoIterator<Item = K>) -> Self {
-        let mut index: HashMap<K, usize> = HashMap::new();
+        let mut index: HashMap<K, usize> = HashMap::default();
         let mut classes = Self { keys: Vec::new(), members: Vec::new() };
         for (position, key) in keys.into_iter().enumerate() {
             let class = *index.entry(key).or_insert_with(|| {

@@ -1,8 +1,8 @@
 //! What the waiting requests of a pool ask for, each set of demands once: ten thousand requests come from a few pipelines.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use super::{Capabilities, Demand, demand::lower_case};
+use super::{Capabilities, Demand, demand::lower_case, quick_hash::HashMap};
 
 /// The place of a set among [`DemandSets`].
 pub(super) type SetId = usize;

@@ -19,6 +19,7 @@ mod placeholder;
 mod plan;
 mod planner;
 mod policy;
+mod quick_hash;
 mod roster;
 mod schedule;
 mod sight;

@@ -3,7 +3,7 @@
 mod pool;
 mod warm;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use pool::PoolWork;
@@ -12,14 +12,15 @@ use super::{
     AgentAction, JobRequest, LimitScope, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun, Verdict,
     attempts::Wait,
     health::{Allowance, quota_trouble},
-    name::run_name,
     placeholder::tend,
+    quick_hash::HashSet,
     survey::{Open, urgency},
     upkeep::{Patience, registrations, upkeep},
 };
 
-/// One look at one moment. Runs that are `expected` count as if they had been observed.
-pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now: Timestamp) -> Plan {
+/// One look at one moment, and whether another one, at what its starts come to, could find more to start. Runs that are
+/// `expected` count as if they had been observed.
+pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now: Timestamp) -> (Plan, bool) {
     let mut planner = Planner::new(policy, snapshot, expected, now);
     planner.set_aside_what_has_no_parallel_job(snapshot);
     for pool in &mut planner.pools {
@@ -28,7 +29,8 @@ pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now
     planner.keep_up();
     planner.serve_requests();
     planner.fill_slots();
-    planner.finish()
+    let could_start_more = planner.could_start_more();
+    (planner.finish(), could_start_more)
 }
 
 struct Planner<'a> {
@@ -59,7 +61,7 @@ impl<'a> Planner<'a> {
             .iter()
             .filter_map(|observed| {
                 let pool = policy.pools.iter().find(|pool| pool.name == observed.pool)?;
-                Some(PoolWork::new(pool, observed, expected, now))
+                Some(PoolWork::new(policy, pool, observed, expected, now))
             })
             .collect();
         let live = snapshot.live_elsewhere + pools.iter().map(|pool| pool.live).sum::<u32>();
@@ -181,15 +183,7 @@ impl<'a> Planner<'a> {
         }
         let attempt = pool.next_attempt(template, purpose, self.now).map_err(Refusal::BackOff)?;
         pool.allow(template, self.quota.as_ref())?;
-        let name = run_name(
-            &kind.name_prefix,
-            &self.policy.installation,
-            &self.policy.organization,
-            &pool.policy.name,
-            &kind.name,
-            purpose,
-            attempt,
-        );
+        let name = pool.names[template].name(purpose, attempt);
         self.starts.push(StartRun {
             name: name.clone(),
             pool: pool.policy.name.clone(),
@@ -203,6 +197,22 @@ impl<'a> Planner<'a> {
         pool.survey.templates[template].starting += 1;
         self.live += 1;
         Ok(name)
+    }
+
+    /// A new agent may be what sets another one free for a request that could get none of its own, and is missing again
+    /// then. Not so where there is no room for yet another one, or nothing that is free or started serves what is left.
+    /// Warm agents may always have changed what is spare.
+    fn could_start_more(&self) -> bool {
+        if self.starts.iter().any(|start| matches!(start.purpose, Purpose::Slot(_))) {
+            return true;
+        }
+        if self.starts.is_empty() || self.policy.max_agents.is_some_and(|max| self.live >= max) {
+            return false;
+        }
+        self.pools.iter().any(|pool| {
+            let has_room = pool.policy.max_agents.is_none_or(|max| pool.live < max);
+            has_room && pool.could_serve_more()
+        })
     }
 
     fn finish(self) -> Plan {

@@ -1,12 +1,12 @@
 //! A pool's registered agents, looked at from several sides.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::borrow::Cow;
 
 use super::{
-    Agent, AgentId, JobRequest, PoolSnapshot, RequestId, Run, Stage, demand::lower_case, placeholder::placeholder_of,
+    Agent, AgentId, JobRequest, PoolSnapshot, RequestId, Run, Stage,
+    demand::lower_case,
+    placeholder::placeholder_of,
+    quick_hash::{HashMap, HashSet},
 };
 
 pub(super) struct Roster<'a> {

@@ -1,9 +1,7 @@
 //! One pool as the planner looks at it: what was observed, with what was decided to be started since, and each run beside
 //! its agent template and its agent. They are put together once, so that no rule has to search for them.
 
-use std::collections::HashMap;
-
-use super::{Agent, JobRequest, PoolPolicy, PoolSnapshot, Run, roster::Roster};
+use super::{Agent, JobRequest, PoolPolicy, PoolSnapshot, Run, quick_hash::HashMap, roster::Roster};
 
 pub(super) struct Sight<'a> {
     pub(super) policy: &'a PoolPolicy,

@@ -1,10 +1,11 @@
 //! The agents that could take a waiting request, ours and others', and how readily each of them is given away.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::{
     Agent, Purpose, RequestId,
-    demand_sets::{DemandSets, Satisfied},
+    demand_sets::{DemandSets, Satisfied, SetId},
+    quick_hash::HashMap,
 };
 
 /// How readily a free agent is given to a request: others' first, then ours that nobody would miss, and last those that
@@ -69,9 +70,9 @@ impl<'s, 'a> Supply<'s, 'a> {
             demands,
             free: Vec::new(),
             offers: Vec::new(),
-            by_satisfied: HashMap::new(),
-            by_capabilities: HashMap::new(),
-            by_template: HashMap::new(),
+            by_satisfied: HashMap::default(),
+            by_capabilities: HashMap::default(),
+            by_template: HashMap::default(),
         }
     }
 
@@ -130,6 +131,11 @@ impl<'s, 'a> Supply<'s, 'a> {
             self.offers.push(satisfied.clone());
             self.offers.len() - 1
         })
+    }
+
+    /// Whether some free agent could serve a request with this set of demands, if nobody else needed it.
+    pub(super) fn reaches(&self, set: SetId) -> bool {
+        self.offers.iter().any(|offer| self.demands.is_satisfied(set, offer))
     }
 
     /// Marks as many free agents of each template as it wants idle; warm ones rather than those started for a request.

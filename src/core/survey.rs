@@ -1,9 +1,6 @@
 //! One pool taken stock of: what each of our agents is doing, and which waiting requests nobody is free for.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,6 +10,7 @@ use super::{
     demand_sets::{DemandSets, SetId},
     matching::assign,
     placeholder::{Learned, learned},
+    quick_hash::{HashMap, HashSet},
     sight::{KnownRun, Sight},
     supply::{Supply, Tally},
 };
@@ -31,6 +29,8 @@ pub(super) struct Survey<'a> {
     pub(super) scales: Vec<Scale>,
     pub(super) learned: Vec<Option<Learned<'a>>>,
     demands: DemandSets<'a>,
+    /// For each set of demands whether somebody who is free satisfies it, needed elsewhere or not.
+    pub(super) reached: Vec<bool>,
     /// The template for each set of demands, or the demand that none satisfies, once it is known.
     choices: Vec<Option<Result<usize, String>>>,
 }
@@ -57,6 +57,7 @@ impl<'a> Survey<'a> {
             scales: templates.iter().map(|template| template.scale_at(now)).collect(),
             learned: (0..templates.len()).map(|template| learned(template, &sight)).collect(),
             demands: DemandSets::default(),
+            reached: Vec::new(),
             choices: Vec::new(),
             sight,
         };
@@ -120,6 +121,7 @@ impl<'a> Survey<'a> {
         let served = totals(assign(&wanted.sizes(), &offered.sizes(), fits));
         let used = totals(assign(&offered.sizes(), &served, |s, d| fits(d, s)));
 
+        self.reached = (0..demands.len()).map(|set| supply.reaches(set)).collect();
         let mut is_covered = vec![false; waiting.len()];
         for (members, &served) in wanted.members.iter().zip(&served) {
             for &rank in members.iter().take(served) {

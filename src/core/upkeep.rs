@@ -3,17 +3,15 @@
 //! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when a later look
 //! finds it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{cell::OnceCell, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, Progress,
-    Purpose, RequestId, Run, Stage, StopReason, StopRun,
+    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, JobRequest,
+    Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun,
     placeholder::is_placeholder,
+    quick_hash::{HashMap, HashSet},
     sight::{KnownRun, Sight},
 };
 
@@ -49,17 +47,14 @@ pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience, n
     let mut live: Vec<&KnownRun<'_>> = sight.live().collect();
     // Of several needless ones, those go first that came last: they have cost the least.
     live.sort_by_key(|known| std::cmp::Reverse((known.run.created_at, known.run.name.as_str())));
-    let mut waiting = HashSet::new();
-    let mut received = HashMap::new();
+    let waiting = OnceCell::new();
+    let mut received = HashMap::default();
     for request in sight.requests {
         match &request.stage {
-            Stage::Waiting | Stage::Assigned(_) => {
-                waiting.insert(request.id);
-            }
             Stage::Running(Some(agent)) => {
                 received.insert(agent.id, request.id);
             }
-            Stage::Running(None) | Stage::Finished => {}
+            Stage::Waiting | Stage::Assigned(_) | Stage::Running(None) | Stage::Finished => {}
         }
     }
     for known in live {
@@ -72,8 +67,8 @@ pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience, n
 /// The rules for one live run.
 struct Keeper<'a> {
     sight: &'a Sight<'a>,
-    /// Requests that no agent has received.
-    waiting: &'a HashSet<RequestId>,
+    /// Requests that no agent has received, once somebody asks.
+    waiting: &'a OnceCell<HashSet<RequestId>>,
     /// Which request an agent has received.
     received: &'a HashMap<AgentId, RequestId>,
     patience: Patience,
@@ -142,15 +137,21 @@ impl Keeper<'_> {
             return;
         }
         let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
-        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.waiting.contains(&id));
+        let gone = || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
         let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
-            && (gone || outdated)
+            && (outdated || gone())
         {
             *spare -= 1;
             self.stop(StopReason::NotNeeded, upkeep);
         }
+    }
+
+    fn waits(&self, id: RequestId) -> bool {
+        let waits = |request: &&JobRequest| matches!(request.stage, Stage::Waiting | Stage::Assigned(_));
+        let all = || self.sight.requests.iter().filter(waits).map(|request| request.id).collect();
+        self.waiting.get_or_init(all).contains(&id)
     }
 
     fn is_due(&self, moment: Timestamp, upkeep: &mut Upkeep) -> bool {

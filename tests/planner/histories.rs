@@ -449,7 +449,8 @@ proptest! {
         steps in prop::collection::vec(any_step(), 10..25),
     ) {
         let mut world = World::new(policy);
-        for step in &steps {
+        // The ages of runs, which some rules go by, are told by two clocks; here they agree.
+        for step in steps.iter().filter(|step| !matches!(step, Step::Jump(_))) {
             world.happen(step)?;
             if matches!(step, Step::Look { .. }) {
                 let again = world.look(0, false)?;

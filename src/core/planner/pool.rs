@@ -1,14 +1,14 @@
 //! One pool while its plan is made: what was taken stock of, the attempts made before, and what may be started.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
 use super::{Refusal, Wait};
 use crate::core::{
-    JobRequest, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, Run,
+    JobRequest, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, Run,
     attempts::next_attempt,
     health::{Allowance, allowance},
+    name::RunNames,
+    quick_hash::HashMap,
     sight::Sight,
     survey::Survey,
 };
@@ -22,6 +22,8 @@ pub(super) struct PoolWork<'a> {
     last: HashMap<Key<'a>, &'a Run>,
     /// How many agents of each template may be starting.
     allowances: Vec<Allowance>,
+    /// What the runs of each template are called.
+    pub(super) names: Vec<RunNames>,
 }
 
 /// What attempts are counted for: a request in its pool, a warm slot in its template.
@@ -35,9 +37,15 @@ fn key(template: &str, purpose: Purpose) -> Key<'_> {
 }
 
 impl<'a> PoolWork<'a> {
-    pub(super) fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, expected: &'a [Run], now: Timestamp) -> Self {
+    pub(super) fn new(
+        whole: &Policy,
+        policy: &'a PoolPolicy,
+        observed: &'a PoolSnapshot,
+        expected: &'a [Run],
+        now: Timestamp,
+    ) -> Self {
         let sight = Sight::of(policy, observed, expected);
-        let mut last: HashMap<Key<'_>, &Run> = HashMap::with_capacity(sight.runs.len());
+        let mut last: HashMap<Key<'_>, &Run> = HashMap::default();
         for known in &sight.runs {
             let run = known.run;
             let latest = last.entry(key(&run.template, run.purpose)).or_insert(run);
@@ -53,7 +61,10 @@ impl<'a> PoolWork<'a> {
                 allowance(template, &survey.sight, proven, now)
             })
             .collect();
-        Self { policy, survey, live, last, allowances }
+        let (us, organization) = (&whole.installation, &whole.organization);
+        let kinds = policy.templates.iter();
+        let names = kinds.map(|kind| RunNames::new(&kind.name_prefix, us, organization, &policy.name, &kind.name));
+        Self { policy, survey, live, last, allowances, names: names.collect() }
     }
 
     /// The open requests of a kind of parallel job.
@@ -76,6 +87,14 @@ impl<'a> PoolWork<'a> {
             Allowance::AtMost(limit) if self.survey.templates[template].starting < *limit => Ok(()),
             refused => Err(Refusal::Health(refused.clone())),
         }
+    }
+
+    /// Whether a request that got nothing could be served by an agent that is free or of one of our templates.
+    pub(super) fn could_serve_more(&self) -> bool {
+        let survey = &self.survey;
+        let satisfiable: Vec<Vec<bool>> =
+            (0..self.policy.templates.len()).map(|template| survey.satisfiable(template)).collect();
+        survey.open.iter().any(|open| survey.reached[open.demands] || satisfiable.iter().any(|sets| sets[open.demands]))
     }
 
     pub(super) fn finish(self) -> PoolPlan {
