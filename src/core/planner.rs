@@ -6,13 +6,13 @@ mod warm;
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use pool::PoolWork;
 
 use super::{
     AgentAction, JobRequest, LimitScope, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun, Verdict,
     attempts::Wait,
     health::{Allowance, quota_trouble},
     placeholder::tend,
+    planner::pool::PoolWork,
     quick_hash::HashSet,
     survey::{Open, urgency},
     upkeep::{Patience, registrations, upkeep},
