@@ -1,7 +1,7 @@
 //! Demands and capabilities, matched as Azure DevOps matches them: names and the values of `-equals` regardless of
 //! case, `-gtVersion` as "at least", part by part. Source: Microsoft's documentation of demands and observed use.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// The capability that names one agent: a demand for it pins the job request to that agent.
 const AGENT_NAME: &str = "agent.name";
@@ -77,6 +77,12 @@ impl fmt::Display for Demand {
     }
 }
 
+/// The text in lower case; itself where it is that already, which names mostly are.
+pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
+    let is_lower_case = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lower_case { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase()) }
+}
+
 /// A version's numbers without trailing zeros, so that `2.1` and `2.1.0` are the same one.
 fn version(text: &str) -> Vec<u64> {
     let number = |part: &str| {
@@ -118,7 +124,7 @@ impl Capabilities {
     /// The value of a capability, by its name in any case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&name.to_lowercase()).map(|(_, value)| value.as_str())
+        self.0.get(&*lower_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// Adds a capability unless there is one of that name.

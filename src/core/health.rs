@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{AgentTemplate, Progress, Run, RunPhase, Trouble, TroubleKind, attempts::back_off, roster::Roster};
+use super::{
+    Progress, Run, RunPhase, Trouble, TroubleKind,
+    attempts::back_off,
+    sight::{KnownRun, Sight},
+};
 
 /// How many agents try out an image that nobody has seen working.
 const FIRST_TRIES: u32 = 4;
@@ -45,25 +49,21 @@ pub(super) fn quota_trouble<'a>(mut runs: impl Iterator<Item = &'a Run>) -> Opti
     Some(trouble_of(run))
 }
 
-/// What the runs of one template allow.
-pub(super) fn allowance(
-    template: &AgentTemplate,
-    runs: &[Run],
-    roster: &Roster<'_>,
-    is_proven: bool,
-    now: Timestamp,
-) -> Allowance {
-    let current: Vec<&Run> =
-        runs.iter().filter(|run| run.template == template.name && run.revision == template.revision).collect();
+/// What the runs of one template of the pool's policy allow.
+pub(super) fn allowance(template: usize, sight: &Sight<'_>, is_proven: bool, now: Timestamp) -> Allowance {
+    let revision = &sight.policy.templates[template].revision;
+    let known: Vec<&KnownRun<'_>> =
+        sight.of_template(template).filter(|known| known.run.revision == *revision).collect();
+    let current: Vec<&Run> = known.iter().map(|known| known.run).collect();
     // Unschedulable is no trouble to wait for: more pending pods are what makes a cluster grow.
     let blocking = [TroubleKind::Image, TroubleKind::Refused, TroubleKind::Volume];
     if let Some(run) = current.iter().find(|run| run.is_live() && has(run, &blocking)) {
         return trouble_of(run);
     }
 
-    let succeeded_at = |run: &&&Run| match run.phase {
-        RunPhase::Succeeded(_) => Some(run.created_at),
-        RunPhase::Live => roster.agent_of(run).filter(|agent| agent.online).map(|_| run.created_at),
+    let succeeded_at = |known: &&KnownRun<'_>| match known.run.phase {
+        RunPhase::Succeeded(_) => Some(known.run.created_at),
+        RunPhase::Live => known.online_agent().map(|_| known.run.created_at),
         RunPhase::Failed(..) => None,
     };
     let mut failures: Vec<(Timestamp, &str)> = current
@@ -74,7 +74,7 @@ pub(super) fn allowance(
         })
         .collect();
     failures.sort_unstable();
-    let successes: Vec<Timestamp> = current.iter().filter_map(|run| succeeded_at(&run)).collect();
+    let successes: Vec<Timestamp> = known.iter().filter_map(succeeded_at).collect();
     let last_success = successes.iter().max().copied();
     let in_a_row = failures.iter().filter(|(at, _)| last_success.is_none_or(|success| *at > success)).count();
     if let (Some(&(failed_at, reason)), 1..) = (failures.last(), in_a_row) {

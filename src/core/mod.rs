@@ -6,8 +6,10 @@
 
 mod action;
 mod attempts;
+mod classes;
 mod control;
 mod demand;
+mod demand_sets;
 mod expectations;
 mod finding;
 mod health;
@@ -19,9 +21,12 @@ mod placeholder;
 mod plan;
 mod planner;
 mod policy;
+mod quick_hash;
 mod report;
 mod roster;
 mod schedule;
+mod sight;
+mod supply;
 mod survey;
 mod upkeep;
 mod verdict;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, Demand, StartRun};
+use super::{Capabilities, Demand};
 
 /// The capability that says which installation registered an agent.
 pub const INSTALLATION_CAPABILITY: &str = "KUBECTL_ADO_INSTALLATION";
@@ -244,15 +244,4 @@ pub struct Snapshot {
     pub live_elsewhere: u32,
     /// Parallel jobs by their tag (`Private`, `Public`). A tag that is absent is not limited.
     pub parallel_jobs: BTreeMap<String, ParallelJobs>,
-}
-
-impl Snapshot {
-    /// The same world with these starts already in it.
-    pub(super) fn expect(&mut self, starts: &[StartRun], now: Timestamp) {
-        for start in starts {
-            if let Some(pool) = self.pools.iter_mut().find(|pool| pool.pool == start.pool) {
-                pool.runs.push(start.expected(now));
-            }
-        }
-    }
 }

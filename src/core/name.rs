@@ -57,17 +57,45 @@ pub fn run_name(
     purpose: Purpose,
     attempt: u32,
 ) -> String {
-    let attempt = attempt.to_string();
-    let hash = match purpose {
-        Purpose::Request(id) => {
-            short_hash(&[installation.id(), organization, pool, "request", &id.to_string(), &attempt], HASH_LENGTH)
+    RunNames::new(prefix, installation, organization, pool, template).name(purpose, attempt)
+}
+
+/// The names of all runs of one template in one pool. What they have in common is worked out once.
+pub(super) struct RunNames {
+    start: String,
+    template: String,
+    request: PartsHash,
+    slot: PartsHash,
+}
+
+impl RunNames {
+    pub(super) fn new(
+        prefix: &str,
+        installation: &Installation,
+        organization: &str,
+        pool: &str,
+        template: &str,
+    ) -> Self {
+        let common = PartsHash::default().with(installation.id()).with(organization).with(pool);
+        Self {
+            start: format!("{}-{}-", clean_prefix(prefix), installation.short()),
+            template: template.to_owned(),
+            request: common.clone().with("request"),
+            slot: common.with("slot"),
         }
-        Purpose::Slot(slot) => {
-            let slot = slot.to_string();
-            short_hash(&[installation.id(), organization, pool, "slot", template, &slot, &attempt], HASH_LENGTH)
-        }
-    };
-    format!("{}-{}-{hash}", clean_prefix(prefix), installation.short())
+    }
+
+    pub(super) fn name(&self, purpose: Purpose, attempt: u32) -> String {
+        let attempt = attempt.to_string();
+        let parts = match purpose {
+            Purpose::Request(id) => self.request.clone().with(&id.to_string()),
+            Purpose::Slot(slot) => self.slot.clone().with(&self.template).with(&slot.to_string()),
+        };
+        let mut name = String::with_capacity(self.start.len() + HASH_LENGTH);
+        name.push_str(&self.start);
+        parts.with(&attempt).write(HASH_LENGTH, &mut name);
+        name
+    }
 }
 
 /// The name of the Lease that those orchestrators share who do the same work: `kubectl-ado-SHORT-HASH`. In which order
@@ -119,20 +147,35 @@ pub fn pool_label(pool: &str) -> String {
 /// their lengths, so that no two lists of parts read the same.
 #[must_use]
 pub fn short_hash(parts: &[&str], length: usize) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part.as_bytes());
+    let mut hash = String::with_capacity(length);
+    parts.iter().fold(PartsHash::default(), |hash, part| hash.with(part)).write(length, &mut hash);
+    hash
+}
+
+/// The hash of a list of parts while it grows.
+#[derive(Clone, Default)]
+struct PartsHash(Sha256);
+
+impl PartsHash {
+    fn with(mut self, part: &str) -> Self {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part.as_bytes());
+        self
     }
-    let digest = hasher.finalize();
-    let bit = |index: usize| (digest[index / 8] >> (7 - index % 8)) & 1;
-    (0..length.min(51))
-        .map(|position| {
-            let value = (0..5).fold(0, |value, offset| value << 1 | bit(position * 5 + offset));
-            char::from(ALPHABET[usize::from(value)])
-        })
-        .collect()
+
+    fn write(self, length: usize, text: &mut String) {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let (mut bits, mut held, mut left) = (0u32, 0, length);
+        for byte in self.0.finalize() {
+            bits = bits << 8 | u32::from(byte);
+            held += 8;
+            while held >= 5 && left > 0 {
+                held -= 5;
+                left -= 1;
+                text.push(char::from(ALPHABET[(bits >> held & 31) as usize]));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

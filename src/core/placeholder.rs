@@ -6,7 +6,7 @@
 
 use super::{
     Agent, AgentAction, AgentChange, AgentRef, AgentTemplate, Capabilities, DeregisterReason, INSTALLATION_CAPABILITY,
-    Installation, Placeholder, PoolPolicy, Run, name::short_hash, roster::Roster,
+    Installation, Placeholder, name::short_hash, roster::Roster, sight::Sight,
 };
 
 /// Marks a placeholder, with the name of its template.
@@ -43,39 +43,43 @@ pub(super) struct Learned<'a> {
     pub(super) is_current: bool,
 }
 
-/// What is known of one template in one pool.
-pub(super) fn learned<'a>(template: &AgentTemplate, runs: &[Run], roster: &Roster<'a>) -> Option<Learned<'a>> {
-    let of_template = |run: &&Run| run.template == template.name;
-    let online = |run: &Run| roster.agent_of(run).filter(|agent| agent.online);
-    let mut seen = runs.iter().filter(of_template).filter_map(|run| Some((run, online(run)?))).collect::<Vec<_>>();
+/// What is known of one template of the pool's policy.
+pub(super) fn learned<'a>(index: usize, sight: &Sight<'a>) -> Option<Learned<'a>> {
+    let template = &sight.policy.templates[index];
+    let seen = sight.of_template(index).filter_map(|known| Some((known.run, known.online_agent()?)));
     // One of the current revision tells most.
-    seen.sort_by_key(|(run, _)| run.revision != template.revision);
-    if let Some((run, agent)) = seen.first() {
+    if let Some((run, agent)) = seen.min_by_key(|(run, _)| run.revision != template.revision) {
         return Some(Learned { capabilities: &agent.capabilities, is_current: run.revision == template.revision });
     }
-    let remembered = roster.agents().iter().find(|agent| agent.capabilities.get(MARK) == Some(&template.name))?;
+    let (_, remembered) = sight.roster.placeholders().iter().find(|(of, _)| *of == template.name)?;
     let revision = remembered.capabilities.get(LEARNED)?;
     Some(Learned { capabilities: &remembered.capabilities, is_current: revision == template.revision })
 }
 
 /// Whether the agent is a placeholder, anybody's.
 pub(super) fn is_placeholder(agent: &Agent) -> bool {
-    agent.capabilities.get(MARK).is_some()
+    placeholder_of(agent).is_some()
 }
 
-/// What has to be done so that each template of the pool has its placeholder, and no others of ours are left.
+/// The name of the template that a placeholder, anybody's, stands for. An agent that is online is none, whatever it says.
+pub(super) fn placeholder_of(agent: &Agent) -> Option<&str> {
+    if agent.online { None } else { agent.capabilities.get(MARK) }
+}
+
+/// What has to be done so that each template of the pool has its placeholder, and no others of ours are left. `learned`
+/// holds what is known of each template.
 pub(super) fn tend(
-    policy: &PoolPolicy,
     installation: &Installation,
     organization: &str,
-    runs: &[Run],
-    roster: &Roster<'_>,
+    sight: &Sight<'_>,
+    learned: &[Option<Learned<'_>>],
 ) -> Vec<AgentAction> {
+    let Sight { policy, roster, .. } = sight;
     let mut actions = Vec::new();
-    for template in &policy.templates {
+    for (template, known) in policy.templates.iter().zip(learned) {
         let name = name(installation, organization, &policy.name, template);
-        let there = roster.agents().iter().find(|agent| agent.name.eq_ignore_ascii_case(&name));
-        let capabilities = capabilities(template, installation, &name, learned(template, runs, roster).as_ref(), there);
+        let there = roster.named(&name);
+        let capabilities = capabilities(template, installation, &name, known.as_ref(), there);
         let placeholder = Placeholder { name, template: template.name.clone(), capabilities };
         let change = match there {
             None => AgentChange::Register(placeholder),
@@ -86,11 +90,10 @@ pub(super) fn tend(
         };
         actions.push(AgentAction { pool: policy.name.clone(), change });
     }
-    let orphans = roster.agents().iter().filter(|agent| {
-        agent.installation() == Some(installation.id())
-            && agent.capabilities.get(MARK).is_some_and(|of| !policy.templates.iter().any(|kind| kind.name == of))
+    let orphans = roster.placeholders().iter().filter(|(of, agent)| {
+        agent.installation() == Some(installation.id()) && !policy.templates.iter().any(|kind| kind.name == *of)
     });
-    actions.extend(orphans.map(|agent| AgentAction {
+    actions.extend(orphans.map(|(_, agent)| AgentAction {
         pool: policy.name.clone(),
         change: AgentChange::Deregister(
             AgentRef { id: agent.id, name: agent.name.clone() },

@@ -113,22 +113,14 @@ pub struct Counts {
 /// without starts.
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
-    let mut plan = decide(policy, snapshot, now);
-    let starting = |verdict: &Verdict| matches!(verdict, Verdict::Starting { .. } | Verdict::Covered);
-    let all_served = plan.pools.iter().flat_map(|pool| &pool.verdicts).all(|(_, verdict)| starting(verdict));
-    let any_warm = plan.starts.iter().any(|start| matches!(start.purpose, Purpose::Slot(_)));
-    if plan.starts.is_empty() || (all_served && !any_warm) {
-        return plan;
-    }
-    // A new agent may be what sets another one free for a request that could get none of its own, and is missing again
-    // then. So it is looked at what the starts come to, until nothing is missing.
-    let mut world = snapshot.clone();
-    let mut latest = plan.starts.clone();
-    while !latest.is_empty() {
-        world.expect(&latest, now);
-        let next = decide(policy, &world, now);
+    let (mut plan, mut could_start_more) = decide(policy, snapshot, &[], now);
+    let mut latest = if could_start_more { plan.starts.clone() } else { Vec::new() };
+    let mut expected: Vec<Run> = Vec::new();
+    while could_start_more {
+        expected.extend(latest.iter().map(|start| start.expected(now)));
+        let (next, again) = decide(policy, snapshot, &expected, now);
         plan.take_on(&next);
-        latest = next.starts;
+        (latest, could_start_more) = (next.starts, again);
     }
     plan
 }

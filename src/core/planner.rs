@@ -1,23 +1,27 @@
 //! The decision: which agents to start, and for every waiting job request what is being done about it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod pool;
+mod warm;
+
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, JobRequest, LimitScope, Plan, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run,
-    Snapshot, StartRun, StopRun, Verdict,
-    attempts::{Wait, next_attempt},
-    health::{Allowance, allowance, quota_trouble},
-    name::run_name,
-    placeholder::{has_to_learn, tend},
-    survey::{Survey, Tally, urgency},
+    AgentAction, JobRequest, LimitScope, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun, Verdict,
+    attempts::Wait,
+    health::{Allowance, quota_trouble},
+    placeholder::tend,
+    planner::pool::PoolWork,
+    quick_hash::HashSet,
+    survey::{Open, urgency},
     upkeep::{Patience, registrations, upkeep},
 };
 
-/// One look at one moment.
-pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
-    let mut planner = Planner::new(policy, snapshot, now);
+/// One look at one moment, and whether another one, at what its starts come to, could find more to start. Runs that are
+/// `expected` count as if they had been observed.
+pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now: Timestamp) -> (Plan, bool) {
+    let mut planner = Planner::new(policy, snapshot, expected, now);
     planner.set_aside_what_has_no_parallel_job(snapshot);
     for pool in &mut planner.pools {
         pool.survey.match_supply(policy.start_timeout, now);
@@ -25,7 +29,8 @@ pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Pl
     planner.keep_up();
     planner.serve_requests();
     planner.fill_slots();
-    planner.finish()
+    let could_start_more = planner.could_start_more();
+    (planner.finish(), could_start_more)
 }
 
 struct Planner<'a> {
@@ -42,27 +47,6 @@ struct Planner<'a> {
     quota: Option<Allowance>,
 }
 
-/// One pool while its plan is made.
-struct PoolWork<'a> {
-    policy: &'a PoolPolicy,
-    /// The last attempt for each purpose.
-    last: HashMap<Key<'a>, &'a Run>,
-    /// How many agents of each template may be starting.
-    allowances: Vec<Allowance>,
-    survey: Survey<'a>,
-    live: u32,
-}
-
-/// What attempts are counted for: a request in its pool, a warm slot in its template.
-type Key<'a> = (Option<&'a str>, Purpose);
-
-fn key(template: &str, purpose: Purpose) -> Key<'_> {
-    match purpose {
-        Purpose::Request(_) => (None, purpose),
-        Purpose::Slot(_) => (Some(template), purpose),
-    }
-}
-
 /// Why an agent is not started.
 enum Refusal {
     Limit(LimitScope, u32),
@@ -71,13 +55,13 @@ enum Refusal {
 }
 
 impl<'a> Planner<'a> {
-    fn new(policy: &'a Policy, snapshot: &'a Snapshot, now: Timestamp) -> Self {
+    fn new(policy: &'a Policy, snapshot: &'a Snapshot, expected: &'a [Run], now: Timestamp) -> Self {
         let pools: Vec<_> = snapshot
             .pools
             .iter()
             .filter_map(|observed| {
                 let pool = policy.pools.iter().find(|pool| pool.name == observed.pool)?;
-                Some(PoolWork::new(pool, observed, now))
+                Some(PoolWork::new(policy, pool, observed, expected, now))
             })
             .collect();
         let live = snapshot.live_elsewhere + pools.iter().map(|pool| pool.live).sum::<u32>();
@@ -99,25 +83,20 @@ impl<'a> Planner<'a> {
     fn keep_up(&mut self) {
         let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout };
         for pool in &mut self.pools {
-            let PoolWork { policy, survey, .. } = pool;
-            let mut spare: Vec<u32> = survey
-                .templates
-                .iter()
-                .zip(&policy.templates)
-                .map(|(tally, template)| {
-                    let scale = template.scale_at(self.now);
-                    tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min))
-                })
+            let survey = &pool.survey;
+            let tallies = survey.templates.iter().zip(&survey.scales);
+            let mut spare: Vec<u32> = tallies
+                .map(|(tally, scale)| tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min)))
                 .collect();
-            let upkeep = upkeep(policy, survey.observed, &survey.roster, &mut spare, patience, self.now);
+            let upkeep = upkeep(&survey.sight, &mut spare, patience, self.now);
             self.stops.extend(upkeep.stops);
             self.agents.extend(upkeep.agents);
             self.wake_at = earliest(self.wake_at, upkeep.wake_at);
             // Nothing is said of registrations when nobody looked at them.
-            if survey.observed.agents.is_some() {
-                let (ours, runs) = (&self.policy.installation, &survey.observed.runs);
-                self.agents.extend(registrations(&policy.name, survey.observed, &survey.roster, ours, self.now));
-                self.agents.extend(tend(policy, ours, &self.policy.organization, runs, &survey.roster));
+            if survey.sight.knows_agents {
+                let Policy { installation: ours, organization, .. } = self.policy;
+                self.agents.extend(registrations(&survey.sight, ours, self.now));
+                self.agents.extend(tend(ours, organization, &survey.sight, &survey.learned));
             }
         }
     }
@@ -125,50 +104,46 @@ impl<'a> Planner<'a> {
     /// An agent for a request that Azure DevOps will not hand out would only idle, so such a request takes no part.
     fn set_aside_what_has_no_parallel_job(&mut self, snapshot: &Snapshot) {
         for (tag, jobs) in &snapshot.parallel_jobs {
-            let of_tag = |request: &&JobRequest| request.parallelism_tag.as_deref() == Some(tag.as_str());
-            let mut waiting: Vec<&JobRequest> =
-                self.pools.iter().flat_map(|pool| pool.survey.open.iter().copied()).filter(of_tag).collect();
-            waiting.sort_by_key(|request| urgency(request));
+            let mut waiting: Vec<&JobRequest> = self.pools.iter().flat_map(|pool| pool.open_of_tag(tag)).collect();
+            waiting.sort_by_cached_key(|request| urgency(request));
             let left = jobs.total.saturating_sub(jobs.used) as usize;
             let aside: HashSet<RequestId> = waiting.iter().skip(left).map(|request| request.id).collect();
-            for pool in &mut self.pools {
-                let survey = &mut pool.survey;
-                survey.open.retain(|request| {
-                    let verdict = Verdict::ParallelJobs { tag: tag.clone(), total: jobs.total };
-                    let set_aside = aside.contains(&request.id);
-                    if set_aside {
-                        survey.verdicts.insert(request.id, verdict);
-                    }
-                    !set_aside
-                });
+            for PoolWork { survey, .. } in &mut self.pools {
+                let is_aside = |open: &Open<'_>| aside.contains(&open.request.id);
+                let (set_aside, open) = std::mem::take(&mut survey.open).into_iter().partition(is_aside);
+                survey.open = open;
+                let set_aside: Vec<Open<'_>> = set_aside;
+                for open in set_aside {
+                    survey.judge(open, Verdict::ParallelJobs { tag: tag.clone(), total: jobs.total });
+                }
             }
         }
     }
 
     /// Gives the pool with the fewest agents its next one, so that a long queue in one pool does not starve another.
     fn serve_requests(&mut self) {
-        let mut queues: Vec<VecDeque<&JobRequest>> =
+        let mut queues: Vec<VecDeque<Open<'a>>> =
             self.pools.iter_mut().map(|pool| std::mem::take(&mut pool.survey.open).into()).collect();
         while let Some(index) = (0..queues.len())
             .filter(|&index| !queues[index].is_empty())
             .min_by_key(|&index| (self.pools[index].live, index))
         {
-            let Some(request) = queues[index].pop_front() else { break };
-            let verdict = self.serve(index, request);
+            let Some(open) = queues[index].pop_front() else { break };
+            let verdict = self.serve(index, open);
             let survey = &mut self.pools[index].survey;
             if !matches!(verdict, Verdict::Starting { .. }) {
-                survey.open.push(request);
+                survey.open.push(open);
             }
-            survey.verdicts.insert(request.id, verdict);
+            survey.judge(open, verdict);
         }
     }
 
-    fn serve(&mut self, index: usize, request: &JobRequest) -> Verdict {
-        let template = match self.pools[index].survey.choose_template(request) {
+    fn serve(&mut self, index: usize, open: Open<'a>) -> Verdict {
+        let template = match self.pools[index].survey.choose_template(open) {
             Ok(template) => template,
             Err(demand) => return Verdict::NoTemplate { demand },
         };
-        match self.start(index, template, Purpose::Request(request.id)) {
+        match self.start(index, template, Purpose::Request(open.request.id)) {
             Ok(run) => Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() },
             Err(Refusal::Limit(scope, limit)) => Verdict::AtMaximum { scope, limit },
             Err(Refusal::BackOff(Wait { until, attempt, reason })) => {
@@ -193,72 +168,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Fills up what is missing to the least number of agents and of idle ones.
-    fn fill_slots(&mut self) {
-        for index in 0..self.pools.len() {
-            let templates = self.pools[index].policy.templates.len();
-            for template in 0..templates {
-                self.fill_to_minimum(index, template);
-            }
-            for template in 0..templates {
-                self.fill_idle(index, template);
-            }
-        }
-    }
-
-    fn fill_to_minimum(&mut self, index: usize, template: usize) {
-        let PoolWork { policy, survey, .. } = &self.pools[index];
-        let kind = &policy.templates[template];
-        let to_learn =
-            survey.observed.agents.is_some() && has_to_learn(kind, survey.learned[template].as_ref(), &survey.roster);
-        let least = kind.scale_at(self.now).min.max(u32::from(to_learn));
-        while self.pools[index].survey.templates[template].live < least {
-            if self.start_warm(index, template).is_err() {
-                return;
-            }
-            // The new agent serves a request that is still open rather than idle.
-            let survey = &mut self.pools[index].survey;
-            match (0..survey.open.len()).find(|&open| survey.unmet(template, &survey.open[open].demands).is_none()) {
-                Some(open) => {
-                    let request = survey.open.remove(open);
-                    survey.verdicts.insert(request.id, Verdict::Covered);
-                }
-                None => survey.templates[template].spare += 1,
-            }
-        }
-    }
-
-    /// No agent is kept idle while a request that it satisfies waits: it would not be idle, and the limit or back-off
-    /// that the request waits for would be got round.
-    fn fill_idle(&mut self, index: usize, template: usize) {
-        let scale = self.pools[index].policy.templates[template].scale_at(self.now);
-        let survey = &self.pools[index].survey;
-        if survey.open.iter().any(|request| survey.unmet(template, &request.demands).is_none()) {
-            return;
-        }
-        while self.pools[index].survey.templates[template].spare < scale.idle {
-            if self.start_warm(index, template).is_err() {
-                return;
-            }
-            self.pools[index].survey.templates[template].spare += 1;
-        }
-    }
-
-    /// Starts an agent in the first warm slot that is not in use. What keeps this one from starting holds for the next
-    /// slot just as well.
-    fn start_warm(&mut self, index: usize, template: usize) -> Result<(), Refusal> {
-        let slots = &self.pools[index].survey.templates[template].slots;
-        let slot = (0..).find(|slot| !slots.contains(slot)).unwrap_or_default();
-        self.start(index, template, Purpose::Slot(slot))?;
-        self.pools[index].survey.templates[template].slots.insert(slot);
-        Ok(())
-    }
-
     fn start(&mut self, index: usize, template: usize, purpose: Purpose) -> Result<String, Refusal> {
         let pool = &mut self.pools[index];
         let kind = &pool.policy.templates[template];
         let limits = [
-            (LimitScope::Template, kind.scale_at(self.now).max, pool.survey.templates[template].live),
+            (LimitScope::Template, pool.survey.scales[template].max, pool.survey.templates[template].live),
             (LimitScope::Pool, pool.policy.max_agents, pool.live),
             (LimitScope::Installation, self.policy.max_agents, self.live),
         ];
@@ -267,18 +181,9 @@ impl<'a> Planner<'a> {
                 return Err(Refusal::Limit(scope, limit));
             }
         }
-        let attempt =
-            next_attempt(pool.last.get(&key(&kind.name, purpose)).copied(), self.now).map_err(Refusal::BackOff)?;
+        let attempt = pool.next_attempt(template, purpose, self.now).map_err(Refusal::BackOff)?;
         pool.allow(template, self.quota.as_ref())?;
-        let name = run_name(
-            &kind.name_prefix,
-            &self.policy.installation,
-            &self.policy.organization,
-            &pool.policy.name,
-            &kind.name,
-            purpose,
-            attempt,
-        );
+        let name = pool.names[template].name(purpose, attempt);
         self.starts.push(StartRun {
             name: name.clone(),
             pool: pool.policy.name.clone(),
@@ -294,50 +199,25 @@ impl<'a> Planner<'a> {
         Ok(name)
     }
 
+    /// A new agent may be what sets another one free for a request that could get none of its own, and is missing again
+    /// then. Not so where there is no room for yet another one, or nothing that is free or started serves what is left.
+    /// Warm agents may always have changed what is spare.
+    fn could_start_more(&self) -> bool {
+        if self.starts.iter().any(|start| matches!(start.purpose, Purpose::Slot(_))) {
+            return true;
+        }
+        if self.starts.is_empty() || self.policy.max_agents.is_some_and(|max| self.live >= max) {
+            return false;
+        }
+        self.pools.iter().any(|pool| {
+            let has_room = pool.policy.max_agents.is_none_or(|max| pool.live < max);
+            has_room && pool.could_serve_more()
+        })
+    }
+
     fn finish(self) -> Plan {
         let Self { starts, stops, agents, wake_at, .. } = self;
         Plan { starts, stops, agents, pools: self.pools.into_iter().map(PoolWork::finish).collect(), wake_at }
-    }
-}
-
-impl<'a> PoolWork<'a> {
-    fn new(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, now: Timestamp) -> Self {
-        let mut last: HashMap<Key<'_>, &Run> = HashMap::new();
-        for run in &observed.runs {
-            let known = last.entry(key(&run.template, run.purpose)).or_insert(run);
-            if run.attempt > known.attempt {
-                *known = run;
-            }
-        }
-        let live = observed.runs.iter().filter(|run| run.is_live()).count().try_into().unwrap_or(u32::MAX);
-        let survey = Survey::of(policy, observed);
-        let allowances = policy
-            .templates
-            .iter()
-            .zip(&survey.learned)
-            .map(|(template, known)| {
-                let proven = known.as_ref().is_some_and(|known| known.is_current);
-                allowance(template, &observed.runs, &survey.roster, proven, now)
-            })
-            .collect();
-        Self { policy, last, allowances, survey, live }
-    }
-
-    /// Whether the template's health lets one more agent start.
-    fn allow(&self, template: usize, quota: Option<&Allowance>) -> Result<(), Refusal> {
-        let allowance = quota.unwrap_or(&self.allowances[template]);
-        let Tally { starting, undecided, .. } = self.survey.templates[template];
-        match allowance {
-            Allowance::Any => Ok(()),
-            Allowance::AtMost(limit) if starting + undecided < *limit => Ok(()),
-            refused => Err(Refusal::Health(refused.clone())),
-        }
-    }
-
-    fn finish(self) -> PoolPlan {
-        let Self { policy, survey, .. } = self;
-        let verdicts = survey.order.iter().filter_map(|id| Some((*id, survey.verdicts.get(id)?.clone()))).collect();
-        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts }
     }
 }
 

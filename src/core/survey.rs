@@ -1,152 +1,139 @@
 //! One pool taken stock of: what each of our agents is doing, and which waiting requests nobody is free for.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{
-    Counts, Demand, JobRequest, PoolPolicy, PoolSnapshot, Purpose, RequestId, Stage, Verdict,
+    AgentTemplate, Counts, Demand, JobRequest, Purpose, RequestId, Scale, Stage, Verdict,
+    classes::Classes,
+    demand_sets::{DemandSets, SetId},
     matching::assign,
     placeholder::{Learned, learned},
-    roster::Roster,
+    quick_hash::{HashMap, HashSet},
+    sight::{KnownRun, Sight},
+    supply::{Supply, Tally},
 };
 
 /// What taking stock of a pool gives.
 pub(super) struct Survey<'a> {
+    pub(super) sight: Sight<'a>,
     pub(super) counts: Counts,
-    /// All waiting requests, the most urgent first.
-    pub(super) order: Vec<RequestId>,
+    /// Every waiting request with what is done about it, the most urgent first.
+    pub(super) verdicts: Vec<(RequestId, Option<Verdict>)>,
     /// Those that need an agent of somebody; after [`Survey::match_supply`] those that nobody is free for.
-    pub(super) open: Vec<&'a JobRequest>,
-    pub(super) verdicts: HashMap<RequestId, Verdict>,
+    pub(super) open: Vec<Open<'a>>,
     /// One for each agent template of the policy.
     pub(super) templates: Vec<Tally>,
-    policy: &'a PoolPolicy,
-    pub(super) roster: Roster<'a>,
+    /// What each template asks for at this moment.
+    pub(super) scales: Vec<Scale>,
     pub(super) learned: Vec<Option<Learned<'a>>>,
-    pub(super) observed: &'a PoolSnapshot,
+    demands: DemandSets<'a>,
+    /// For each set of demands whether somebody who is free satisfies it, needed elsewhere or not.
+    pub(super) reached: Vec<bool>,
+    /// The template for each set of demands, or the demand that none satisfies, once it is known.
+    choices: Vec<Option<Result<usize, String>>>,
 }
 
-/// How many agents of one template there are.
-#[derive(Default)]
-pub(super) struct Tally {
-    /// Not ended.
-    pub(super) live: u32,
-    /// Not ended and not online yet.
-    pub(super) starting: u32,
-    /// The agent has ended, and its run has yet to say how.
-    pub(super) undecided: u32,
-    /// Idle or starting, and not needed by a waiting request.
-    pub(super) spare: u32,
-    /// Warm slots in use.
-    pub(super) slots: BTreeSet<u32>,
-}
-
-/// How readily a free agent is given to a request: others' first, then ours that nobody would miss, and last those that
-/// the template wants idle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Use {
-    Others,
-    Unneeded,
-    WantedIdle,
-}
-
-/// An agent that could take a request.
-struct Free {
-    /// The agent template of one of ours.
-    template: Option<usize>,
-    readiness: Use,
-    /// The request that it was started for.
-    started_for: Option<RequestId>,
-    /// Which of the demands in play it satisfies.
-    satisfies: Vec<bool>,
+/// A waiting request that nobody is free for yet.
+#[derive(Clone, Copy)]
+pub(super) struct Open<'a> {
+    pub(super) request: &'a JobRequest,
+    /// What it asks for.
+    pub(super) demands: SetId,
+    /// Its place among the verdicts.
+    place: usize,
 }
 
 impl<'a> Survey<'a> {
     /// Looks at the requests: which ones wait, and for which of them something else than an agent of ours is due.
-    pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot) -> Self {
-        let roster = Roster::of(observed);
+    pub(super) fn of(sight: Sight<'a>, now: Timestamp) -> Self {
+        let templates = &sight.policy.templates;
         let mut survey = Self {
-            counts: Counts { offline: observed.agents.is_some().then(|| count(roster.offline())), ..Counts::default() },
-            order: Vec::new(),
+            counts: Counts { offline: sight.knows_agents.then(|| count(sight.roster.offline())), ..Counts::default() },
+            verdicts: Vec::new(),
             open: Vec::new(),
-            verdicts: HashMap::new(),
-            templates: policy.templates.iter().map(|_| Tally::default()).collect(),
-            policy,
-            observed,
-            learned: policy.templates.iter().map(|kind| learned(kind, &observed.runs, &roster)).collect(),
-            roster,
+            templates: templates.iter().map(|_| Tally::default()).collect(),
+            scales: templates.iter().map(|template| template.scale_at(now)).collect(),
+            learned: (0..templates.len()).map(|template| learned(template, &sight)).collect(),
+            demands: DemandSets::default(),
+            reached: Vec::new(),
+            choices: Vec::new(),
+            sight,
         };
         let mut waiting: Vec<&JobRequest> = Vec::new();
-        for request in &observed.requests {
+        for request in survey.sight.requests {
             match request.stage {
                 Stage::Finished => {}
                 Stage::Running(_) => survey.counts.running += 1,
                 Stage::Waiting | Stage::Assigned(_) => waiting.push(request),
             }
         }
-        waiting.sort_by_key(|request| urgency(request));
+        waiting.sort_by_cached_key(|request| urgency(request));
         for request in waiting {
             survey.waits(request);
         }
+        survey.choices = vec![None; survey.demands.len()];
         survey
     }
 
     fn waits(&mut self, request: &'a JobRequest) {
-        self.order.push(request.id);
         if request.is_pinned() {
-            self.verdicts.insert(request.id, Verdict::Pinned);
+            self.verdicts.push((request.id, Some(Verdict::Pinned)));
             return;
         }
         self.counts.waiting += 1;
         let oldest = self.counts.oldest_queued_at;
         self.counts.oldest_queued_at = [oldest, request.queued_at].into_iter().flatten().min();
-        match self.roster.holder_of(request) {
-            Some(agent) => {
-                self.verdicts.insert(request.id, Verdict::Assigned { agent: agent.name.clone() });
-            }
-            None => self.open.push(request),
+        let holder = self.sight.roster.holder_of(request);
+        if holder.is_none() {
+            let demands = self.demands.add(&request.demands);
+            self.open.push(Open { request, demands, place: self.verdicts.len() });
         }
+        self.verdicts.push((request.id, holder.map(|agent| Verdict::Assigned { agent: agent.name.clone() })));
+    }
+
+    /// Says what is done about an open request.
+    pub(super) fn judge(&mut self, open: Open<'a>, verdict: Verdict) {
+        self.verdicts[open.place].1 = Some(verdict);
     }
 
     /// Matches the open requests to free agents. What is left over is open on one side and spare on the other.
     pub(super) fn match_supply(&mut self, start_timeout: Duration, now: Timestamp) {
-        let waiting = std::mem::take(&mut self.open);
-        let demands: Vec<&Demand> =
-            waiting.iter().flat_map(|request| &request.demands).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut free = self.free(&demands, start_timeout, now);
-        self.keep_wanted_idle(&mut free, now);
+        let demands = std::mem::take(&mut self.demands);
+        let mut supply = self.supply(&demands, start_timeout, now);
+        supply.keep_wanted_idle(self.scales.iter().map(|scale| scale.idle));
 
         // A request whose own agent is free keeps it, so that the others are the ones that get new agents and names.
-        let own: HashSet<RequestId> = free.iter().filter_map(|free| free.started_for).collect();
-        let mut by_claim = waiting.clone();
-        by_claim.sort_by_key(|request| !own.contains(&request.id));
-        let wanted = classes(&by_claim, |request| {
-            let demands = request.demands.iter().filter_map(|demand| demands.binary_search(&demand).ok());
-            (own.contains(&request.id), demands.collect::<BTreeSet<_>>())
-        });
-        let mut offered = classes(&free, |free| (free.readiness, free.template, free.satisfies.clone()));
-        offered.sort();
+        let own: HashSet<RequestId> = supply.free.iter().filter_map(|free| free.started_for).collect();
+        let waiting = std::mem::take(&mut self.open);
+        let has_own = |open: &Open<'_>| own.contains(&open.request.id);
+        let (claiming, others): (Vec<usize>, Vec<usize>) = (0..waiting.len()).partition(|&at| has_own(&waiting[at]));
+        let claims = claiming.len();
+        let by_claim: Vec<usize> = claiming.into_iter().chain(others).collect();
+        let wanted = Classes::of(by_claim.iter().enumerate().map(|(rank, &at)| (rank < claims, waiting[at].demands)));
+        let mut offered = Classes::of(supply.free.iter().map(|free| (free.readiness, free.template, free.offer)));
+        offered.sort_by_key(|&(readiness, template, offer)| (readiness, template, supply.offers[offer].clone()));
 
         // First as many requests as possible, the oldest before the others; then the same number with the agents that
         // are of least use otherwise, so that what is spare is really spare.
-        let fits = |d: usize, s: usize| wanted.keys[d].1.iter().all(|&demand| offered.keys[s].2[demand]);
+        let fits = |d: usize, s: usize| demands.is_satisfied(wanted.keys[d].1, &supply.offers[offered.keys[s].2]);
         let served = totals(assign(&wanted.sizes(), &offered.sizes(), fits));
         let used = totals(assign(&offered.sizes(), &served, |s, d| fits(d, s)));
 
-        let mut covered = HashSet::new();
+        self.reached = (0..demands.len()).map(|set| supply.reaches(set)).collect();
+        let mut is_covered = vec![false; waiting.len()];
         for (members, &served) in wanted.members.iter().zip(&served) {
-            covered.extend(members.iter().take(served).map(|&member| by_claim[member].id));
+            for &rank in members.iter().take(served) {
+                is_covered[by_claim[rank]] = true;
+            }
         }
         let mut troubled = self.troubled();
-        for request in waiting {
-            if covered.contains(&request.id) {
-                self.verdicts.insert(request.id, troubled.remove(&request.id).unwrap_or(Verdict::Covered));
+        for (open, is_covered) in waiting.into_iter().zip(is_covered) {
+            if is_covered {
+                self.judge(open, troubled.remove(&open.request.id).unwrap_or(Verdict::Covered));
             } else {
-                self.open.push(request);
+                self.open.push(open);
             }
         }
         for ((_, template, _), (members, used)) in offered.keys.iter().zip(offered.members.iter().zip(used)) {
@@ -154,154 +141,108 @@ impl<'a> Survey<'a> {
                 self.templates[template].spare += count(members.len() - used);
             }
         }
+        self.demands = demands;
     }
 
     /// The requests whose own agent has trouble starting. They are told so, although the agent may still come.
     fn troubled(&self) -> HashMap<RequestId, Verdict> {
-        let troubled = self.observed.runs.iter().filter(|run| run.is_live()).filter_map(|run| {
+        let troubled = self.sight.live().filter_map(|KnownRun { run, .. }| {
             let (Purpose::Request(id), Some(trouble)) = (run.purpose, run.trouble.clone()) else { return None };
             Some((id, Verdict::Trouble { run: run.name.clone(), trouble }))
         });
         troubled.collect()
     }
 
-    /// Marks as many free agents of each template as it wants idle; warm ones rather than those started for a request.
-    fn keep_wanted_idle(&self, free: &mut [Free], now: Timestamp) {
-        free.sort_by_key(|free| free.started_for.is_some());
-        for (index, template) in self.policy.templates.iter().enumerate() {
-            let wanted = template.scale_at(now).idle as usize;
-            for free in free.iter_mut().filter(|free| free.template == Some(index)).take(wanted) {
-                free.readiness = Use::WantedIdle;
-            }
-        }
-    }
-
     /// The agents that can take a request, ours and others', and the tally of ours.
-    fn free(&mut self, demands: &[&Demand], start_timeout: Duration, now: Timestamp) -> Vec<Free> {
-        let mut free = Vec::new();
-        for run in self.observed.runs.iter().filter(|run| run.is_live()) {
-            let template = self.policy.templates.iter().position(|template| template.name == run.template);
+    fn supply<'s>(&mut self, demands: &'s DemandSets<'a>, start_timeout: Duration, now: Timestamp) -> Supply<'s, 'a> {
+        let Self { sight, counts, templates, learned, .. } = self;
+        let mut supply = Supply::new(demands);
+        let will_satisfy = |template: usize| {
+            let (kind, known) = (&sight.policy.templates[template], learned[template].as_ref());
+            demands.demands().iter().map(|demand| unmet(kind, known, std::slice::from_ref(*demand)).is_none()).collect()
+        };
+        for &KnownRun { run, template, agent, is_unseen_at_work } in sight.live() {
             if let Some(template) = template {
-                self.templates[template].live += 1;
+                templates[template].live += 1;
                 if let Purpose::Slot(slot) = run.purpose {
-                    self.templates[template].slots.insert(slot);
+                    templates[template].slots.insert(slot);
                 }
             }
-            let satisfies: Vec<bool> = match self.roster.agent_of(run) {
-                Some(agent) if self.roster.is_taken(agent) => {
-                    self.counts.busy += 1;
-                    continue;
-                }
-                None if self.roster.is_unseen_at_work(run) => {
-                    self.counts.busy += 1;
-                    continue;
-                }
+            match agent {
+                Some(agent) if sight.roster.is_taken(agent) => counts.busy += 1,
+                None if is_unseen_at_work => counts.busy += 1,
                 // It has done its one job and is about to go.
-                Some(agent) if agent.last_finished_at.is_some() => continue,
+                Some(agent) if agent.last_finished_at.is_some() => {}
                 Some(agent) if agent.online => {
-                    self.counts.idle += 1;
-                    if !agent.enabled {
-                        continue;
+                    counts.idle += 1;
+                    if agent.enabled {
+                        supply.add_online(agent, template, run.purpose);
                     }
-                    demands.iter().map(|demand| agent.capabilities.satisfy(demand)).collect()
                 }
                 _ if run.agent_has_ended() => {
                     if let Some(template) = template {
-                        self.templates[template].undecided += 1;
+                        templates[template].undecided += 1;
                     }
-                    continue;
                 }
                 _ => {
-                    self.counts.starting += 1;
+                    counts.starting += 1;
                     if let Some(template) = template {
-                        self.templates[template].starting += 1;
+                        templates[template].starting += 1;
                     }
-                    if now >= run.created_at + start_timeout {
-                        continue;
+                    if now < run.created_at + start_timeout {
+                        supply.add_starting(template, run.purpose, will_satisfy);
                     }
-                    demands.iter().map(|demand| self.will_satisfy(template, demand)).collect()
                 }
-            };
-            let started_for = match run.purpose {
-                Purpose::Request(id) => Some(id),
-                Purpose::Slot(_) => None,
-            };
-            free.push(Free { template, readiness: Use::Unneeded, started_for, satisfies });
+            }
         }
-        free.extend(self.roster.idle_of_others().map(|agent| Free {
-            template: None,
-            readiness: Use::Others,
-            started_for: None,
-            satisfies: demands.iter().map(|demand| agent.capabilities.satisfy(demand)).collect(),
-        }));
-        free
-    }
-
-    fn will_satisfy(&self, template: Option<usize>, demand: &Demand) -> bool {
-        template.is_some_and(|template| self.unmet(template, std::slice::from_ref(demand)).is_none())
+        for agent in sight.roster.idle_of_others() {
+            supply.add_others(agent);
+        }
+        supply
     }
 
     /// The first agent template that satisfies the request, or the demand that the last one fails.
-    pub(super) fn choose_template(&self, request: &JobRequest) -> Result<usize, String> {
-        let mut unmet = String::new();
-        for template in 0..self.policy.templates.len() {
-            match self.unmet(template, &request.demands) {
-                None => return Ok(template),
-                Some(demand) => unmet = demand.to_string(),
+    pub(super) fn choose_template(&mut self, open: Open<'a>) -> Result<usize, String> {
+        if let Some(known) = &self.choices[open.demands] {
+            return known.clone();
+        }
+        let mut choice = Err(String::new());
+        for template in 0..self.templates.len() {
+            choice = match self.unmet(template, self.demands.list(open.demands)) {
+                None => Ok(template),
+                Some(demand) => Err(demand.to_string()),
+            };
+            if choice.is_ok() {
+                break;
             }
         }
-        Err(unmet)
+        self.choices[open.demands].insert(choice).clone()
     }
 
-    /// What a template lacks: by its declaration, or where it declares nothing by what an agent of it was seen to offer.
-    pub(super) fn unmet<'d>(&self, template: usize, demands: &'d [Demand]) -> Option<&'d Demand> {
-        let kind = &self.policy.templates[template];
-        match (&kind.capabilities, &self.learned[template]) {
-            // What was learned of another revision may have changed with it.
-            (None, Some(Learned { capabilities, is_current: true })) => {
-                demands.iter().find(|demand| !kind.ignores(demand) && !capabilities.satisfy(demand))
-            }
-            _ => kind.unmet(demands),
+    /// Which sets of demands an agent of the template will satisfy.
+    pub(super) fn satisfiable(&self, template: usize) -> Vec<bool> {
+        (0..self.demands.len()).map(|set| self.unmet(template, self.demands.list(set)).is_none()).collect()
+    }
+
+    fn unmet<'d>(&self, template: usize, demands: &'d [Demand]) -> Option<&'d Demand> {
+        unmet(&self.sight.policy.templates[template], self.learned[template].as_ref(), demands)
+    }
+}
+
+/// What a template lacks: by its declaration, or where it declares nothing by what an agent of it was seen to offer.
+fn unmet<'d>(kind: &AgentTemplate, known: Option<&Learned<'_>>, demands: &'d [Demand]) -> Option<&'d Demand> {
+    match (&kind.capabilities, known) {
+        // What was learned of another revision may have changed with it.
+        (None, Some(Learned { capabilities, is_current: true })) => {
+            demands.iter().find(|demand| !kind.ignores(demand) && !capabilities.satisfy(demand))
         }
+        _ => kind.unmet(demands),
     }
 }
 
 /// The order in which requests are served.
 pub(super) fn urgency(request: &JobRequest) -> (std::cmp::Reverse<i64>, Option<Timestamp>, RequestId) {
     (std::cmp::Reverse(request.priority), request.queued_at, request.id)
-}
-
-/// Things that are alike, by a key; the classes in the order of their first members.
-struct Classes<K> {
-    keys: Vec<K>,
-    members: Vec<Vec<usize>>,
-}
-
-impl<K: Ord> Classes<K> {
-    fn sort(&mut self) {
-        let mut both: Vec<(K, Vec<usize>)> = self.keys.drain(..).zip(self.members.drain(..)).collect();
-        both.sort_by(|(one, _), (other, _)| one.cmp(other));
-        (self.keys, self.members) = both.into_iter().unzip();
-    }
-
-    fn sizes(&self) -> Vec<usize> {
-        self.members.iter().map(Vec::len).collect()
-    }
-}
-
-fn classes<T, K: Clone + Eq + std::hash::Hash>(things: &[T], key: impl Fn(&T) -> K) -> Classes<K> {
-    let mut index: HashMap<K, usize> = HashMap::new();
-    let mut classes = Classes { keys: Vec::new(), members: Vec::new() };
-    for (position, thing) in things.iter().enumerate() {
-        let key = key(thing);
-        let class = *index.entry(key.clone()).or_insert_with(|| {
-            classes.keys.push(key);
-            classes.members.push(Vec::new());
-            classes.members.len() - 1
-        });
-        classes.members[class].push(position);
-    }
-    classes
 }
 
 fn totals(flow: Vec<Vec<usize>>) -> Vec<usize> {

@@ -3,17 +3,16 @@
 //! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when a later look
 //! finds it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{cell::OnceCell, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, PoolPolicy,
-    PoolSnapshot, Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun, placeholder::is_placeholder,
-    roster::Roster,
+    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, JobRequest,
+    Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun,
+    placeholder::is_placeholder,
+    quick_hash::{HashMap, HashSet},
+    sight::{KnownRun, Sight},
 };
 
 /// After its job request an agent has this long to report and end; a container that goes on is stuck.
@@ -43,33 +42,23 @@ pub(super) struct Patience {
 
 /// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
 /// needs; it is used up by those that are taken back.
-pub(super) fn upkeep(
-    policy: &PoolPolicy,
-    observed: &PoolSnapshot,
-    roster: &Roster<'_>,
-    spare: &mut [u32],
-    patience: Patience,
-    now: Timestamp,
-) -> Upkeep {
+pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience, now: Timestamp) -> Upkeep {
     let mut upkeep = Upkeep::default();
-    let mut live: Vec<&Run> = observed.runs.iter().filter(|run| run.is_live()).collect();
+    let mut live: Vec<&KnownRun<'_>> = sight.live().collect();
     // Of several needless ones, those go first that came last: they have cost the least.
-    live.sort_by_key(|run| std::cmp::Reverse((run.created_at, run.name.as_str())));
-    let mut waiting = HashSet::new();
-    let mut received = HashMap::new();
-    for request in &observed.requests {
+    live.sort_by_key(|known| std::cmp::Reverse((known.run.created_at, known.run.name.as_str())));
+    let waiting = OnceCell::new();
+    let mut received = HashMap::default();
+    for request in sight.requests {
         match &request.stage {
-            Stage::Waiting | Stage::Assigned(_) => {
-                waiting.insert(request.id);
-            }
             Stage::Running(Some(agent)) => {
                 received.insert(agent.id, request.id);
             }
-            Stage::Running(None) | Stage::Finished => {}
+            Stage::Waiting | Stage::Assigned(_) | Stage::Running(None) | Stage::Finished => {}
         }
     }
-    for run in live {
-        let keeper = Keeper { policy, roster, waiting: &waiting, received: &received, patience, now, run };
+    for known in live {
+        let keeper = Keeper { sight, waiting: &waiting, received: &received, patience, now, known, run: known.run };
         keeper.tend(&mut upkeep, spare);
     }
     upkeep
@@ -77,26 +66,25 @@ pub(super) fn upkeep(
 
 /// The rules for one live run.
 struct Keeper<'a> {
-    policy: &'a PoolPolicy,
-    roster: &'a Roster<'a>,
-    /// Requests that no agent has received.
-    waiting: &'a HashSet<RequestId>,
+    sight: &'a Sight<'a>,
+    /// Requests that no agent has received, once somebody asks.
+    waiting: &'a OnceCell<HashSet<RequestId>>,
     /// Which request an agent has received.
     received: &'a HashMap<AgentId, RequestId>,
     patience: Patience,
     now: Timestamp,
+    known: &'a KnownRun<'a>,
     run: &'a Run,
 }
 
 impl Keeper<'_> {
     fn tend(&self, upkeep: &mut Upkeep, spare: &mut [u32]) {
-        let template = self.policy.templates.iter().position(|template| template.name == self.run.template);
-        let agent = self.roster.agent_of(self.run);
-        if let Some(agent) = agent.filter(|agent| self.roster.is_taken(agent)) {
+        let KnownRun { template, agent, is_unseen_at_work, .. } = *self.known;
+        if let Some(agent) = agent.filter(|agent| self.sight.roster.is_taken(agent)) {
             self.fence(agent, upkeep);
             return;
         }
-        if self.roster.is_unseen_at_work(self.run) {
+        if is_unseen_at_work {
             return;
         }
         if let Some(ended_at) = self.run.agent_ended_at {
@@ -127,7 +115,7 @@ impl Keeper<'_> {
     }
 
     fn take_back(&self, agent: &Agent, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
-        let current = template.map(|index| &self.policy.templates[index].revision);
+        let current = template.map(|index| &self.sight.policy.templates[index].revision);
         if current != Some(&self.run.revision) {
             self.disable(agent, DisableReason::Outdated, upkeep);
             return;
@@ -148,16 +136,22 @@ impl Keeper<'_> {
             self.stop(StopReason::NeverCame(trouble), upkeep);
             return;
         }
-        let outdated = template.is_none_or(|index| self.policy.templates[index].revision != self.run.revision);
-        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.waiting.contains(&id));
+        let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
+        let gone = || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
         let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
-            && (gone || outdated)
+            && (outdated || gone())
         {
             *spare -= 1;
             self.stop(StopReason::NotNeeded, upkeep);
         }
+    }
+
+    fn waits(&self, id: RequestId) -> bool {
+        let waits = |request: &&JobRequest| matches!(request.stage, Stage::Waiting | Stage::Assigned(_));
+        let all = || self.sight.requests.iter().filter(waits).map(|request| request.id).collect();
+        self.waiting.get_or_init(all).contains(&id)
     }
 
     fn is_due(&self, moment: Timestamp, upkeep: &mut Upkeep) -> bool {
@@ -179,36 +173,28 @@ impl Keeper<'_> {
 
     fn disable(&self, agent: &Agent, reason: DisableReason, upkeep: &mut Upkeep) {
         let change = AgentChange::Disable(reference(agent), reason);
-        upkeep.agents.push(AgentAction { pool: self.policy.name.clone(), change });
+        upkeep.agents.push(AgentAction { pool: self.sight.policy.name.clone(), change });
     }
 }
 
 /// Registrations that are ours and have nothing behind them. Others' are never touched, nor are those that Azure DevOps
 /// still believes busy.
-pub(super) fn registrations(
-    pool: &str,
-    observed: &PoolSnapshot,
-    roster: &Roster<'_>,
-    installation: &Installation,
-    now: Timestamp,
-) -> Vec<AgentAction> {
-    let runs: HashMap<String, &Run> = observed.runs.iter().map(|run| (run.name.to_lowercase(), run)).collect();
+pub(super) fn registrations(sight: &Sight<'_>, installation: &Installation, now: Timestamp) -> Vec<AgentAction> {
     let mut actions = Vec::new();
-    for agent in roster.agents() {
-        if is_placeholder(agent) || roster.is_taken(agent) {
-            continue;
-        }
-        let run = runs.get(&agent.name.to_lowercase());
-        let ours = agent.installation() == Some(installation.id());
-        let old = agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
-        let reason = match run {
+    for agent in sight.roster.agents() {
+        let ours = || agent.installation() == Some(installation.id());
+        let old = || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
+        let reason = match sight.roster.run_of(agent) {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,
-            None if ours && old && !agent.online => DeregisterReason::LeftBehind,
+            None if !agent.online && old() && ours() => DeregisterReason::LeftBehind,
             None => continue,
         };
+        if is_placeholder(agent) || sight.roster.is_taken(agent) {
+            continue;
+        }
         let change = AgentChange::Deregister(reference(agent), reason);
-        actions.push(AgentAction { pool: pool.to_owned(), change });
+        actions.push(AgentAction { pool: sight.policy.name.clone(), change });
     }
     actions
 }

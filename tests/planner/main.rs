@@ -5,6 +5,7 @@
 
 mod always;
 mod health;
+mod histories;
 mod placeholders;
 mod requests;
 mod situation;

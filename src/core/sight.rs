@@ -1,0 +1,64 @@
+//! One pool as the planner looks at it: what was observed, with what was decided to be started since, and each run beside
+//! its agent template and its agent. They are put together once, so that no rule has to search for them.
+
+use super::{Agent, JobRequest, PoolPolicy, PoolSnapshot, Run, quick_hash::HashMap, roster::Roster};
+
+pub(super) struct Sight<'a> {
+    pub(super) policy: &'a PoolPolicy,
+    pub(super) requests: &'a [JobRequest],
+    pub(super) runs: Vec<KnownRun<'a>>,
+    pub(super) roster: Roster<'a>,
+    /// Whether anybody looked at the agents.
+    pub(super) knows_agents: bool,
+}
+
+/// One of our runs with what belongs to it.
+#[derive(Clone, Copy)]
+pub(super) struct KnownRun<'a> {
+    pub(super) run: &'a Run,
+    /// Its agent template's place in the policy, unless that is gone.
+    pub(super) template: Option<usize>,
+    /// Its agent, if that is registered.
+    pub(super) agent: Option<&'a Agent>,
+    /// Whether a running request names its agent, which is not among the agents.
+    pub(super) is_unseen_at_work: bool,
+}
+
+impl<'a> Sight<'a> {
+    /// `expected` are runs of any pool that were not observed and count as if they had been.
+    pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, expected: &'a [Run]) -> Self {
+        let expected = expected.iter().filter(|run| run.pool == observed.pool);
+        let runs: Vec<&Run> = observed.runs.iter().chain(expected).collect();
+        let roster = Roster::of(observed, &runs);
+        let templates: HashMap<&str, usize> =
+            policy.templates.iter().enumerate().rev().map(|(index, kind)| (kind.name.as_str(), index)).collect();
+        let known = |run: &'a Run| {
+            let agent = roster.agent_of(run);
+            KnownRun {
+                run,
+                template: templates.get(run.template.as_str()).copied(),
+                agent,
+                is_unseen_at_work: agent.is_none() && roster.is_at_work(run),
+            }
+        };
+        let runs = runs.into_iter().map(known).collect();
+        Self { policy, requests: &observed.requests, runs, roster, knows_agents: observed.agents.is_some() }
+    }
+
+    /// The runs that have not ended.
+    pub(super) fn live(&self) -> impl Iterator<Item = &KnownRun<'a>> {
+        self.runs.iter().filter(|known| known.run.is_live())
+    }
+
+    /// The runs of one template, of any revision.
+    pub(super) fn of_template(&self, template: usize) -> impl Iterator<Item = &KnownRun<'a>> {
+        self.runs.iter().filter(move |known| known.template == Some(template))
+    }
+}
+
+impl<'a> KnownRun<'a> {
+    /// Its agent, if that holds a session.
+    pub(super) fn online_agent(&self) -> Option<&'a Agent> {
+        self.agent.filter(|agent| agent.online)
+    }
+}
