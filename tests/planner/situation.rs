@@ -77,7 +77,7 @@ pub(crate) fn run(name: &str, purpose: Purpose, phase: RunPhase) -> Run {
         phase,
         revision: "r1".into(),
         progress: Progress::Running,
-        runs_since: Some(at(-10)),
+        runs_since: Some(at(-60)),
         trouble: None,
         agent_ended_at: None,
     }
