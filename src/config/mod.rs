@@ -242,6 +242,7 @@ impl Config {
             start_timeout: self.start_timeout,
             idle_timeout: self.idle_timeout,
             pools: self.pools.clone(),
+            retire: false,
         }
     }
 }

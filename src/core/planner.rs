@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, JobRequest, LimitScope, Plan, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run,
-    Snapshot, StartRun, StopRun, Verdict,
+    AgentAction, JobRequest, LimitScope, Pause, Plan, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, RequestId,
+    Run, Snapshot, StartRun, StopRun, Verdict,
     attempts::{Wait, next_attempt},
     health::{Allowance, allowance, quota_trouble},
     name::run_name,
-    placeholder::{has_to_learn, tend},
+    placeholder::{has_to_learn, retire_placeholders, tend},
     survey::{Survey, urgency},
     upkeep::{Patience, registrations, upkeep},
 };
@@ -51,6 +51,8 @@ struct PoolWork<'a> {
     allowances: Vec<Allowance>,
     survey: Survey<'a>,
     live: u32,
+    /// What keeps warm agents from being started.
+    unfilled: Vec<Verdict>,
 }
 
 /// What attempts are counted for: a request in its pool, a warm slot in its template.
@@ -65,6 +67,8 @@ fn key(template: &str, purpose: Purpose) -> Key<'_> {
 
 /// Why an agent is not started.
 enum Refusal {
+    /// Somebody said so.
+    Held(Verdict),
     Limit(LimitScope, u32),
     Health(Allowance),
     BackOff(Wait),
@@ -97,7 +101,8 @@ impl<'a> Planner<'a> {
 
     /// Tends the agents that exist and their registrations.
     fn keep_up(&mut self) {
-        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout };
+        let retire = self.policy.retire;
+        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout, retire };
         for pool in &mut self.pools {
             let PoolWork { policy, survey, .. } = pool;
             let mut spare: Vec<u32> = survey
@@ -105,6 +110,9 @@ impl<'a> Planner<'a> {
                 .iter()
                 .zip(&policy.templates)
                 .map(|(tally, template)| {
+                    if retire {
+                        return tally.live;
+                    }
                     let scale = template.scale_at(self.now);
                     tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min))
                 })
@@ -112,12 +120,17 @@ impl<'a> Planner<'a> {
             let upkeep = upkeep(policy, survey.observed, &survey.roster, &mut spare, patience, self.now);
             self.stops.extend(upkeep.stops);
             self.agents.extend(upkeep.agents);
-            self.wake_at = earliest(self.wake_at, upkeep.wake_at);
+            self.wake_at = earliest(earliest(self.wake_at, upkeep.wake_at), policy.next_change(self.now));
             // Nothing is said of registrations when nobody looked at them.
             if survey.observed.agents.is_some() {
                 let (ours, runs) = (&self.policy.installation, &survey.observed.runs);
-                self.agents.extend(registrations(&policy.name, survey.observed, &survey.roster, ours, self.now));
-                self.agents.extend(tend(policy, ours, &self.policy.organization, runs, &survey.roster));
+                let clear = registrations(&policy.name, survey.observed, &survey.roster, ours, retire, self.now);
+                self.agents.extend(clear);
+                self.agents.extend(if retire {
+                    retire_placeholders(&policy.name, ours, &survey.roster)
+                } else {
+                    tend(policy, ours, &self.policy.organization, runs, &survey.roster)
+                });
             }
         }
     }
@@ -126,8 +139,10 @@ impl<'a> Planner<'a> {
     fn set_aside_what_has_no_parallel_job(&mut self, snapshot: &Snapshot) {
         for (tag, jobs) in &snapshot.parallel_jobs {
             let of_tag = |request: &&JobRequest| request.parallelism_tag.as_deref() == Some(tag.as_str());
+            // Where nothing is started, nothing has to be set aside.
+            let going_on = self.pools.iter().filter(|pool| pool.policy.pause_at(self.now).is_none());
             let mut waiting: Vec<&JobRequest> =
-                self.pools.iter().flat_map(|pool| pool.survey.open.iter().copied()).filter(of_tag).collect();
+                going_on.flat_map(|pool| pool.survey.open.iter().copied()).filter(of_tag).collect();
             waiting.sort_by_key(|request| urgency(request));
             let left = jobs.total.saturating_sub(jobs.used) as usize;
             let aside: HashSet<RequestId> = waiting.iter().skip(left).map(|request| request.id).collect();
@@ -170,12 +185,22 @@ impl<'a> Planner<'a> {
         };
         match self.start(index, template, Purpose::Request(request.id)) {
             Ok(run) => Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() },
-            Err(Refusal::Limit(scope, limit)) => Verdict::AtMaximum { scope, limit },
-            Err(Refusal::BackOff(Wait { until, attempt, reason })) => {
+            Err(refusal) => self.refused(index, template, refusal),
+        }
+    }
+
+    fn refused(&mut self, index: usize, template: usize, refusal: Refusal) -> Verdict {
+        match refusal {
+            Refusal::Held(verdict) => verdict,
+            Refusal::Limit(scope, limit) => {
+                let template = self.pools[index].policy.templates[template].name.clone();
+                Verdict::AtMaximum { scope, limit, template }
+            }
+            Refusal::BackOff(Wait { until, attempt, reason }) => {
                 self.wake_at = earliest(self.wake_at, Some(until));
                 Verdict::BackingOff { until, attempt, reason }
             }
-            Err(Refusal::Health(allowance)) => self.unhealthy(index, template, allowance),
+            Refusal::Health(allowance) => self.unhealthy(index, template, allowance),
         }
     }
 
@@ -213,7 +238,8 @@ impl<'a> Planner<'a> {
             survey.observed.agents.is_some() && has_to_learn(kind, survey.learned[template].as_ref(), &survey.roster);
         let least = kind.scale_at(self.now).min.max(u32::from(to_learn));
         while self.pools[index].survey.templates[template].live < least {
-            if self.start_warm(index, template).is_err() {
+            if let Err(refusal) = self.start_warm(index, template) {
+                self.unfilled(index, template, refusal);
                 return;
             }
             // The new agent serves a request that is still open rather than idle.
@@ -237,10 +263,19 @@ impl<'a> Planner<'a> {
             return;
         }
         while self.pools[index].survey.templates[template].spare < scale.idle {
-            if self.start_warm(index, template).is_err() {
+            if let Err(refusal) = self.start_warm(index, template) {
+                self.unfilled(index, template, refusal);
                 return;
             }
             self.pools[index].survey.templates[template].spare += 1;
+        }
+    }
+
+    /// What keeps a warm agent from being started is told where it is a trouble of agents; all else is as it should be.
+    fn unfilled(&mut self, index: usize, template: usize, refusal: Refusal) {
+        let verdict = self.refused(index, template, refusal);
+        if verdict.is_trouble_of_agents() {
+            self.pools[index].unfilled.push(verdict);
         }
     }
 
@@ -257,6 +292,12 @@ impl<'a> Planner<'a> {
     fn start(&mut self, index: usize, template: usize, purpose: Purpose) -> Result<String, Refusal> {
         let pool = &mut self.pools[index];
         let kind = &pool.policy.templates[template];
+        if self.policy.retire {
+            return Err(Refusal::Held(Verdict::Retiring));
+        }
+        if let Some(Pause { reason, until, .. }) = pool.policy.pause_at(self.now).cloned() {
+            return Err(Refusal::Held(Verdict::Paused { reason, until }));
+        }
         let limits = [
             (LimitScope::Template, kind.scale_at(self.now).max, pool.survey.templates[template].live),
             (LimitScope::Pool, pool.policy.max_agents, pool.live),
@@ -320,7 +361,7 @@ impl<'a> PoolWork<'a> {
                 allowance(template, &observed.runs, &survey.roster, proven, now)
             })
             .collect();
-        Self { policy, last, allowances, survey, live }
+        Self { policy, last, allowances, survey, live, unfilled: Vec::new() }
     }
 
     /// Whether the template's health lets one more agent start.
@@ -334,9 +375,9 @@ impl<'a> PoolWork<'a> {
     }
 
     fn finish(self) -> PoolPlan {
-        let Self { policy, survey, .. } = self;
+        let Self { policy, survey, unfilled, .. } = self;
         let verdicts = survey.order.iter().filter_map(|id| Some((*id, survey.verdicts.get(id)?.clone()))).collect();
-        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts }
+        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts, unfilled }
     }
 }
 

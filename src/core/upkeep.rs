@@ -39,6 +39,8 @@ pub(super) struct Upkeep {
 pub(super) struct Patience {
     pub(super) start: Duration,
     pub(super) idle: Duration,
+    /// Whatever is not at work has to go.
+    pub(super) retire: bool,
 }
 
 /// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
@@ -127,6 +129,10 @@ impl Keeper<'_> {
     }
 
     fn take_back(&self, agent: &Agent, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        if self.patience.retire {
+            self.disable(agent, DisableReason::Retiring, upkeep);
+            return;
+        }
         let current = template.map(|index| &self.policy.templates[index].revision);
         if current != Some(&self.run.revision) {
             self.disable(agent, DisableReason::Outdated, upkeep);
@@ -149,7 +155,8 @@ impl Keeper<'_> {
             return;
         }
         let outdated = template.is_none_or(|index| self.policy.templates[index].revision != self.run.revision);
-        let gone = matches!(self.run.purpose, Purpose::Request(id) if !self.waiting.contains(&id));
+        let gone =
+            self.patience.retire || matches!(self.run.purpose, Purpose::Request(id) if !self.waiting.contains(&id));
         let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
@@ -190,6 +197,7 @@ pub(super) fn registrations(
     observed: &PoolSnapshot,
     roster: &Roster<'_>,
     installation: &Installation,
+    retire: bool,
     now: Timestamp,
 ) -> Vec<AgentAction> {
     let runs: HashMap<String, &Run> = observed.runs.iter().map(|run| (run.name.to_lowercase(), run)).collect();
@@ -200,7 +208,7 @@ pub(super) fn registrations(
         }
         let run = runs.get(&agent.name.to_lowercase());
         let ours = agent.installation() == Some(installation.id());
-        let old = agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
+        let old = retire || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
         let reason = match run {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,

@@ -5,7 +5,9 @@
 
 mod always;
 mod health;
+mod holding_back;
 mod placeholders;
+mod reports;
 mod requests;
 mod situation;
 mod upkeep;
