@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::{events::TroubledRun, facts::Facts, summary::Transitions};
-use crate::core::{Agent, Condition, Control, Finding, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble};
+use crate::core::{
+    Agent, Code, Condition, Control, Finding, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble,
+};
 
 /// What the loop knows, and what is asked of it.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub(super) struct Seen {
     pub(super) registration: Option<Finding>,
     /// By agent template: why no agents of it are started.
     pub(super) refusals: BTreeMap<String, Finding>,
+    /// The last agent that did not come online in time, and when it was given up.
+    pub(super) never_came: Option<(Finding, Timestamp)>,
     pub(super) since: Since,
 }
 
@@ -167,6 +171,19 @@ impl Board {
         self.change_pool(pool, |seen| seen.registration = trouble);
     }
 
+    /// An agent was given up that did not come online in time.
+    pub(super) fn never_came(&self, pool: &str, trouble: Option<&str>, now: Timestamp) {
+        let message = match trouble {
+            Some(trouble) => format!("an agent did not come online in time and was given up: {trouble}"),
+            None => "an agent did not come online in time and was given up".to_owned(),
+        };
+        let fix = format!(
+            "kubectl ado logs --pool '{pool}' shows its last words; slow images need a longer defaults.startTimeout"
+        );
+        let finding = Finding::new(Code::StartTimeout, message, Some(fix));
+        self.change_pool(pool, |seen| seen.never_came = Some((finding, now)));
+    }
+
     /// An agent of a template was started or not.
     pub(super) fn started(&self, pool: &str, template: &str, refusal: Option<Finding>) {
         self.change_pool(pool, |seen| match refusal {
@@ -193,6 +210,11 @@ impl Board {
     pub(super) fn ask_first(&self) {
         self.has_secretary.store(true, Ordering::Relaxed);
         self.asked.send_replace(false);
+    }
+
+    /// What people ask, as far as it is known.
+    pub(super) fn asked_for(&self) -> Control {
+        self.control.borrow().clone()
     }
 
     /// What people ask. Says whether it is something else than before.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     azure_devops::{AzureDevOps, PoolId},
     config::Polling,
-    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, plan},
+    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, StopReason, plan},
     hosts::AgentHost,
 };
 
@@ -73,6 +73,8 @@ pub struct Engine<'a, A, H> {
     metrics: Arc<Metrics>,
     leadership: Leadership,
     board: Arc<Board>,
+    /// What people ask is known, or nobody can say, so that we may act.
+    asked: bool,
     journal: Journal,
     holds: Holds,
     pools: Vec<PoolState>,
@@ -115,6 +117,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             metrics,
             leadership: Leadership::none(),
             board: Arc::default(),
+            asked: false,
             journal: Journal::default(),
             holds: Holds::default(),
             pools,
@@ -148,13 +151,19 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     () = self.follow() => {}
                 }
             }
+            if !self.asked && self.leadership.may_act() {
+                tokio::select! {
+                    biased;
+                    () = stop.wanted() => return,
+                    // Where nobody can say what people ask, the pools are served all the same.
+                    _ = timeout(UNTIL_ASKED, self.board.until_asked()) => self.asked = true,
+                }
+            }
             let wait = tokio::select! {
                 biased;
                 () = stop.wanted() => return,
                 observed = self.observe(STRAGGLERS) => match observed {
-                    Ok(observed) if self.leadership.may_act() => {
-                        // Where nobody can say what people ask, the pools are served all the same.
-                        let _ = timeout(UNTIL_ASKED, self.board.until_asked()).await;
+                    Ok(observed) if self.asked && self.leadership.may_act() => {
                         tokio::select! {
                             biased;
                             _ = self.decide_and_act(observed, stop) => {}
@@ -180,6 +189,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         self.late.clear();
         self.metrics.following();
         self.board.follows();
+        self.asked = false;
         while timeout(SIGN_OF_LIFE, self.leadership.until_may_act()).await.is_err() {
             self.metrics.passed((self.settings.now)());
         }
@@ -334,10 +344,14 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     /// What is ended makes room for what is started; registrations come last, because nobody waits for them.
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
         let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
+        let now = self.settings.now;
         let Plan { starts, stops, agents, .. } = decided;
         let go_on = || leadership.may_act() && !stop.is_wanted();
         stop_runs(*host, stops, go_on, |run, result| {
             journal.stopped(run, &result);
+            if let StopReason::NeverCame(trouble) = &run.reason {
+                board.never_came(&run.pool, trouble.as_deref(), now());
+            }
             match result {
                 Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
                 Err(_) => outcome.failures += 1,

@@ -159,7 +159,7 @@ impl Seat {
     pub(super) async fn take(had: Option<Self>, session: &Session, me: &str, metrics: &Arc<Metrics>) -> Option<Self> {
         let place = session.place();
         if let Some(seat) = had {
-            if Some(&seat.place) == place.as_ref() {
+            if seat.is_of(session) {
                 return Some(seat);
             }
             seat.candidate.release().await;
@@ -172,6 +172,11 @@ impl Seat {
         let lease = NamedLease::new(kubernetes.client().clone(), &place.namespace, &place.lease);
         let (candidate, leadership) = Candidate::new(lease, me.to_owned(), LeaseTiming::STANDARD, Arc::clone(metrics));
         Some(Self { place, candidate, leadership })
+    }
+
+    /// Whether it is the one for this session.
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        Some(&self.place) == session.place().as_ref()
     }
 
     /// Holds it while some work takes, where there is one.

@@ -1,6 +1,6 @@
 //! The status document, put together from what is on the board, with a condition for each aspect.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
@@ -16,6 +16,9 @@ const MOST_AGENTS: usize = 300;
 /// A ConfigMap takes a megabyte; half of it leaves room for whatever stands around it.
 const LARGEST: usize = 512 * 1024;
 
+/// What happened and is over is told of for so long.
+const LATELY: Duration = Duration::from_secs(600);
+
 /// When each condition last changed, with what it changed to.
 pub(super) type Transitions = BTreeMap<String, (String, Timestamp)>;
 
@@ -24,7 +27,9 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
     let mut pools: Vec<PoolReport> = Vec::new();
     for pool in &policy.pools {
         let seen = known.pools.entry(pool.name.clone()).or_default();
-        let Seen { observed, agents, polled_at, failure, registration, refusals, since } = seen;
+        let Seen { observed, agents, polled_at, failure, registration, refusals, never_came, since } = seen;
+        let lately = never_came.iter().filter(|(_, at)| now < *at + LATELY).map(|(finding, _)| finding);
+        let troubles: Vec<Finding> = registration.iter().chain(lately).cloned().collect();
         let view = PoolView {
             policy,
             pool,
@@ -33,7 +38,7 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
             agents: agents.as_deref(),
             polled_at: *polled_at,
             failure: failure.as_ref(),
-            troubles: registration.as_slice(),
+            troubles: &troubles,
             refusals,
         };
         pools.push(pool_report(view, since, now));
@@ -157,3 +162,6 @@ fn retired(known: &Known, policy: &Policy) -> Aspect {
     let reason = if done { "NothingLeft" } else { "SomethingLeft" };
     Aspect { kind: "Retired", status: Some(done), reason, message: left.join("; ") }
 }
+
+#[cfg(test)]
+mod tests;
