@@ -114,8 +114,8 @@ impl Reload {
         let config = match tokio::task::spawn_blocking(move || source.load()).await {
             Ok(Ok(config)) => config,
             Ok(Err(errors)) => {
-                let mistakes = errors.0.into_iter().map(|error| (error.message, error.fix)).collect();
-                self.reject(mistakes, is_news);
+                let mistakes: Vec<_> = errors.0.into_iter().map(|error| (error.message, error.fix)).collect();
+                self.reject(&mistakes, is_news);
                 return None;
             }
             Err(_) => return None,
@@ -129,7 +129,7 @@ impl Reload {
         match Session::open(config).await {
             Ok(session) => Some(session),
             Err((_, Unready::Never(error))) => {
-                self.reject(vec![(error.message, error.fix)], is_news);
+                self.reject(&[(error.message, error.fix)], is_news);
                 None
             }
             Err((_, Unready::NotYet(message))) => {
@@ -148,7 +148,7 @@ impl Reload {
         self.metrics.configured(true);
     }
 
-    fn reject(&mut self, mistakes: Vec<(String, Option<String>)>, is_news: bool) {
+    fn reject(&mut self, mistakes: &[(String, Option<String>)], is_news: bool) {
         let first: Vec<&str> = mistakes.iter().take(MOST_MISTAKES).map(|(message, _)| message.as_str()).collect();
         let mut message = first.join("; ");
         if let Some(more @ 1..) = mistakes.len().checked_sub(MOST_MISTAKES) {
@@ -160,7 +160,7 @@ impl Reload {
             .or_else(|| Some("kubectl ado config validate -f FILE shows each mistake with its line".to_owned()));
         if is_news {
             self.metrics.configured(false);
-            for (mistake, fix) in &mistakes {
+            for (mistake, fix) in mistakes {
                 error!(fix = fix.as_deref(), "the changed configuration is not accepted: {mistake}");
             }
             info!("the configuration before it is still served");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -265,7 +265,7 @@ async fn an_agent_in_trouble_has_an_event_on_its_job() {
 }
 
 /// An orchestrator whose configuration is a folder.
-fn configured(world: &World, folder: &PathBuf, max: &str) -> Serve {
+fn configured(world: &World, folder: &Path, max: &str) -> Serve {
     std::fs::create_dir_all(folder).unwrap();
     write_config(world, folder, max);
     std::fs::write(world.folder.path().join("token"), world.sandbox.token()).unwrap();
@@ -276,7 +276,7 @@ fn configured(world: &World, folder: &PathBuf, max: &str) -> Serve {
     world.serve("").only(variables).argument("--config").argument(folder.display().to_string())
 }
 
-fn write_config(world: &World, folder: &PathBuf, max: &str) {
+fn write_config(world: &World, folder: &Path, max: &str) {
     let text = format!(
         "organization: {{url: {}, tokenFile: {}}}\nnamespace: {}\nimage: registry.example/agent:1\n\
          listenAddress: 127.0.0.1:0\npolling: 100ms\nlimits: {{maxAgents: {max}}}\npools: [{{name: Default}}]\n",
