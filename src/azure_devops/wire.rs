@@ -15,6 +15,9 @@ use crate::core::{Agent, AgentId, AgentRef, Capabilities, Demand, JobRequest, Pa
 /// A count of parallel jobs above which nobody is limited.
 const UNLIMITED: i64 = 10_000;
 
+/// Longer links are left out.
+const LONGEST_LINK: usize = 1000;
+
 /// A field that is as good as absent when it is not what was expected.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
@@ -93,6 +96,25 @@ pub(super) struct NamedJson {
     name: Option<String>,
 }
 
+/// The pipeline run that a job request belongs to.
+#[derive(Default, Deserialize)]
+struct OwnerJson {
+    #[serde(default, deserialize_with = "lenient")]
+    name: Option<String>,
+    #[serde(default, rename = "_links")]
+    links: Value,
+}
+
+impl OwnerJson {
+    /// The page of the pipeline run. Nothing but a web page may come out of this: somebody clicks on it.
+    fn page(&self) -> Option<String> {
+        let link = self.links.pointer("/web/href")?.as_str()?;
+        let is_web = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
+        let is_clean = link.len() <= LONGEST_LINK && !link.chars().any(|c| c.is_control() || c.is_whitespace());
+        (is_web && is_clean).then(|| link.to_owned())
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JobRequestJson {
@@ -115,7 +137,7 @@ pub(super) struct JobRequestJson {
     #[serde(default, deserialize_with = "lenient")]
     definition: Option<NamedJson>,
     #[serde(default, deserialize_with = "lenient")]
-    owner: Option<NamedJson>,
+    owner: Option<OwnerJson>,
     #[serde(default, deserialize_with = "lenient")]
     data: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "lenient")]
@@ -147,6 +169,7 @@ impl Wire for JobRequestJson {
             (None, None) => Stage::Waiting,
         };
         let tag = self.data.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("ParallelismTag"));
+        let owner = self.owner.unwrap_or_default();
         Some(JobRequest {
             id: RequestId(self.request_id?),
             queued_at: self.queue_time,
@@ -156,7 +179,8 @@ impl Wire for JobRequestJson {
             plan_type: self.plan_type,
             parallelism_tag: tag.and_then(|(_, tag)| tag.as_str().map(str::to_owned)),
             pipeline: self.definition.and_then(|definition| definition.name),
-            pipeline_run: self.owner.and_then(|owner| owner.name),
+            url: owner.page(),
+            pipeline_run: owner.name,
             priority: self.priority,
         })
     }

@@ -9,6 +9,7 @@ mod installs;
 mod kubeconfig;
 mod lease;
 mod proxy;
+mod status_store;
 
 pub use access::Cluster;
 pub use call::{DEADLINE, call};
@@ -18,3 +19,4 @@ pub use installs::{
     CONTROL_KEY, INSTALL_LABELS, Install, STATUS_KEY, STATUS_LABELS, control_name, find_installs, status_name,
 };
 pub use lease::{LeaseStore, NamedLease};
+pub use status_store::{Happening, NamedStatus, StatusStore, Subject};

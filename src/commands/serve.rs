@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Config, Environment},
-    orchestrator::{serve, stop_pair},
+    orchestrator::{ConfigSource, serve, stop_pair},
 };
 
 /// Run the orchestrator: watch agent pools and start an agent for each queued pipeline job
@@ -26,14 +26,17 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let Self { config, log_format } = self;
-        let config = Config::load(&Environment::of_this_process(), config.as_deref()).map_err(refused)?;
+        let environment = Environment::of_this_process();
+        let path = config;
+        let config = Config::load(&environment, path.as_deref()).map_err(refused)?;
+        let source = path.map(|path| ConfigSource::new(environment, path));
         logging::start(log_format);
 
         let run_once = config.run_once;
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
         let outcome = tokio::select! {
-            served = serve(config, stop) => served,
+            served = serve(config, source, stop) => served,
             signals = signals::watch(&stopper, &caught) => return Err(signals.map_or_else(Failure::from, |never| match never {})),
         };
         let outcome = outcome.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix))?;

@@ -232,6 +232,16 @@ impl Config {
         Ok(Self { warnings, ..config })
     }
 
+    /// The files that it is made of besides the configuration file itself.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let templates = self.agents.values().filter_map(|agent| Some(agent.job_template.as_ref()?.path.clone()));
+        let mut files: Vec<PathBuf> = templates.chain(self.ca_file.clone()).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// The policy for the planner, once it is known who we are.
     #[must_use]
     pub fn policy(&self, installation: Installation) -> Policy {
@@ -242,6 +252,7 @@ impl Config {
             start_timeout: self.start_timeout,
             idle_timeout: self.idle_timeout,
             pools: self.pools.clone(),
+            retire: false,
         }
     }
 }

@@ -86,7 +86,7 @@ impl<'a> Policies<'a> {
             );
             self.problems.error_with_fix(message, "lower the ones or raise the other");
         }
-        PoolPolicy { name: pool.name.clone(), max_agents: value(max.as_ref()), templates }
+        PoolPolicy { name: pool.name.clone(), max_agents: value(max.as_ref()), templates, paused: None }
     }
 
     /// Counts of a whole pool belong to the template that serves whatever no other does.

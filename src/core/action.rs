@@ -63,6 +63,8 @@ pub enum DisableReason {
     IdleSince(Timestamp),
     /// Its template, image or version has changed.
     Outdated,
+    /// This installation is being uninstalled.
+    Retiring,
 }
 
 /// Why a registration is removed.
@@ -74,6 +76,8 @@ pub enum DeregisterReason {
     LeftBehind,
     /// The placeholder of a template that is no more.
     NoTemplate,
+    /// A placeholder of an installation that is being uninstalled.
+    Retiring,
 }
 
 /// An agent that never runs. It stands for what a template offers, because Azure DevOps fails a job at once when no
@@ -121,6 +125,7 @@ impl fmt::Display for DisableReason {
             Self::Received(id) => write!(f, "it has received job request {id}"),
             Self::IdleSince(since) => write!(f, "it idles since {since:.0}"),
             Self::Outdated => f.write_str("its template has changed"),
+            Self::Retiring => f.write_str("kubectl-ado is being uninstalled"),
         }
     }
 }
@@ -131,6 +136,7 @@ impl fmt::Display for DeregisterReason {
             Self::Ended => "its run has ended",
             Self::LeftBehind => "it was left behind",
             Self::NoTemplate => "its agent template is no more",
+            Self::Retiring => "kubectl-ado is being uninstalled",
         })
     }
 }

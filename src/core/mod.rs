@@ -12,6 +12,7 @@ mod demand;
 mod demand_sets;
 mod expectations;
 mod finding;
+mod findings;
 mod health;
 mod lease;
 mod matching;
@@ -21,7 +22,9 @@ mod placeholder;
 mod plan;
 mod planner;
 mod policy;
+mod pool_report;
 mod quick_hash;
+mod remains;
 mod report;
 mod roster;
 mod schedule;
@@ -30,6 +33,7 @@ mod supply;
 mod survey;
 mod upkeep;
 mod verdict;
+mod verdict_report;
 
 pub use action::{AgentAction, AgentChange, DeregisterReason, DisableReason, Placeholder, StopReason, StopRun};
 pub use attempts::LONGEST_BACK_OFF;
@@ -37,6 +41,7 @@ pub use control::{ALL_POOLS, Control};
 pub use demand::{Capabilities, Demand, DemandTest};
 pub use expectations::Expectations;
 pub use finding::{Code, Finding, Severity, UnknownCode};
+pub use findings::Since;
 pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
@@ -47,6 +52,8 @@ pub use name::{
 };
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
+pub use pool_report::{PoolView, cap, pool_report};
+pub use remains::Remains;
 pub use report::{
     API_VERSION, AgentOwner, AgentReport, Condition, OrchestratorReport, OrganizationReport, Pause, PoolReport,
     PoolState, Report, RequestReport, TemplateReport, VerdictReport,

@@ -56,6 +56,8 @@ pub struct JobRequest {
     pub pipeline: Option<String>,
     /// The pipeline run's name. Written by users: escape before printing.
     pub pipeline_run: Option<String>,
+    /// Where a browser shows the pipeline run: always http or https.
+    pub url: Option<String>,
     /// Higher ones are served first; 0 is usual.
     pub priority: i64,
 }

@@ -103,6 +103,19 @@ pub(super) fn tend(
     actions
 }
 
+/// All placeholders of ours go.
+pub(super) fn retire_placeholders(pool: &str, installation: &Installation, roster: &Roster<'_>) -> Vec<AgentAction> {
+    let ours = |agent: &&Agent| is_placeholder(agent) && agent.installation() == Some(installation.id());
+    let deregister = |agent: &Agent| AgentAction {
+        pool: pool.to_owned(),
+        change: AgentChange::Deregister(
+            AgentRef { id: agent.id, name: agent.name.clone() },
+            DeregisterReason::Retiring,
+        ),
+    };
+    roster.agents().iter().filter(ours).map(deregister).collect()
+}
+
 /// Whether a placeholder is as it should be. An administrator may have given it capabilities of his own, or other values
 /// for ours; those are his, and setting ours again and again would not change them.
 fn says_the_same(there: &Capabilities, wanted: &Capabilities) -> bool {

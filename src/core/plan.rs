@@ -88,6 +88,8 @@ pub struct PoolPlan {
     pub counts: Counts,
     /// One for every waiting job request, the most urgent first.
     pub verdicts: Vec<(RequestId, Verdict)>,
+    /// What troubles of agents keep warm ones from being started.
+    pub unfilled: Vec<Verdict>,
 }
 
 /// How many of what there are in a pool.

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, JobRequest, LimitScope, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun, Verdict,
+    AgentAction, JobRequest, LimitScope, Pause, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun,
+    Verdict,
     attempts::Wait,
     health::{Allowance, quota_trouble},
-    placeholder::tend,
+    placeholder::{retire_placeholders, tend},
     planner::pool::PoolWork,
     quick_hash::HashSet,
     survey::{Open, urgency},
@@ -49,6 +50,8 @@ struct Planner<'a> {
 
 /// Why an agent is not started.
 enum Refusal {
+    /// Somebody said so.
+    Held(Verdict),
     Limit(LimitScope, u32),
     Health(Allowance),
     BackOff(Wait),
@@ -81,22 +84,32 @@ impl<'a> Planner<'a> {
 
     /// Tends the agents that exist and their registrations.
     fn keep_up(&mut self) {
-        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout };
+        let retire = self.policy.retire;
+        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout, retire };
         for pool in &mut self.pools {
             let survey = &pool.survey;
             let tallies = survey.templates.iter().zip(&survey.scales);
             let mut spare: Vec<u32> = tallies
-                .map(|(tally, scale)| tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min)))
+                .map(|(tally, scale)| {
+                    if retire {
+                        return tally.live;
+                    }
+                    tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min))
+                })
                 .collect();
             let upkeep = upkeep(&survey.sight, &mut spare, patience, self.now);
             self.stops.extend(upkeep.stops);
             self.agents.extend(upkeep.agents);
-            self.wake_at = earliest(self.wake_at, upkeep.wake_at);
+            self.wake_at = earliest(earliest(self.wake_at, upkeep.wake_at), pool.policy.next_change(self.now));
             // Nothing is said of registrations when nobody looked at them.
             if survey.sight.knows_agents {
                 let Policy { installation: ours, organization, .. } = self.policy;
-                self.agents.extend(registrations(&survey.sight, ours, self.now));
-                self.agents.extend(tend(ours, organization, &survey.sight, &survey.learned));
+                self.agents.extend(registrations(&survey.sight, ours, retire, self.now));
+                self.agents.extend(if retire {
+                    retire_placeholders(&pool.policy.name, ours, &survey.sight.roster)
+                } else {
+                    tend(ours, organization, &survey.sight, &survey.learned)
+                });
             }
         }
     }
@@ -104,7 +117,9 @@ impl<'a> Planner<'a> {
     /// An agent for a request that Azure DevOps will not hand out would only idle, so such a request takes no part.
     fn set_aside_what_has_no_parallel_job(&mut self, snapshot: &Snapshot) {
         for (tag, jobs) in &snapshot.parallel_jobs {
-            let mut waiting: Vec<&JobRequest> = self.pools.iter().flat_map(|pool| pool.open_of_tag(tag)).collect();
+            // Where nothing is started, nothing has to be set aside.
+            let going_on = self.pools.iter().filter(|pool| pool.policy.pause_at(self.now).is_none());
+            let mut waiting: Vec<&JobRequest> = going_on.flat_map(|pool| pool.open_of_tag(tag)).collect();
             waiting.sort_by_cached_key(|request| urgency(request));
             let left = jobs.total.saturating_sub(jobs.used) as usize;
             let aside: HashSet<RequestId> = waiting.iter().skip(left).map(|request| request.id).collect();
@@ -145,12 +160,22 @@ impl<'a> Planner<'a> {
         };
         match self.start(index, template, Purpose::Request(open.request.id)) {
             Ok(run) => Verdict::Starting { run, template: self.pools[index].policy.templates[template].name.clone() },
-            Err(Refusal::Limit(scope, limit)) => Verdict::AtMaximum { scope, limit },
-            Err(Refusal::BackOff(Wait { until, attempt, reason })) => {
+            Err(refusal) => self.refused(index, template, refusal),
+        }
+    }
+
+    fn refused(&mut self, index: usize, template: usize, refusal: Refusal) -> Verdict {
+        match refusal {
+            Refusal::Held(verdict) => verdict,
+            Refusal::Limit(scope, limit) => {
+                let template = self.pools[index].policy.templates[template].name.clone();
+                Verdict::AtMaximum { scope, limit, template }
+            }
+            Refusal::BackOff(Wait { until, attempt, reason }) => {
                 self.wake_at = earliest(self.wake_at, Some(until));
                 Verdict::BackingOff { until, attempt, reason }
             }
-            Err(Refusal::Health(allowance)) => self.unhealthy(index, template, allowance),
+            Refusal::Health(allowance) => self.unhealthy(index, template, allowance),
         }
     }
 
@@ -171,6 +196,12 @@ impl<'a> Planner<'a> {
     fn start(&mut self, index: usize, template: usize, purpose: Purpose) -> Result<String, Refusal> {
         let pool = &mut self.pools[index];
         let kind = &pool.policy.templates[template];
+        if self.policy.retire {
+            return Err(Refusal::Held(Verdict::Retiring));
+        }
+        if let Some(Pause { reason, until, .. }) = pool.policy.pause_at(self.now).cloned() {
+            return Err(Refusal::Held(Verdict::Paused { reason, until }));
+        }
         let limits = [
             (LimitScope::Template, pool.survey.scales[template].max, pool.survey.templates[template].live),
             (LimitScope::Pool, pool.policy.max_agents, pool.live),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Capabilities, Demand, Installation, Schedule};
+use super::{Capabilities, Demand, Installation, Pause, Schedule};
 
 /// Everything that decides how many agents there should be.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Policy {
     pub idle_timeout: Duration,
     /// The pools we serve.
     pub pools: Vec<PoolPolicy>,
+    /// Set before an uninstall: nothing is started, idle agents are taken back, placeholders and registrations go.
+    pub retire: bool,
 }
 
 /// How one pool is served.
@@ -32,6 +34,24 @@ pub struct PoolPolicy {
     pub max_agents: Option<u32>,
     /// Its agent templates; a job request gets the first one that satisfies it. Never empty.
     pub templates: Vec<AgentTemplate>,
+    /// Set while somebody wants no agents started in it.
+    pub paused: Option<Pause>,
+}
+
+impl PoolPolicy {
+    /// The pause that holds at a moment.
+    #[must_use]
+    pub fn pause_at(&self, now: Timestamp) -> Option<&Pause> {
+        self.paused.as_ref().filter(|pause| pause.holds(now))
+    }
+
+    /// When time alone will change what is wanted: a pause ends, a schedule opens or closes.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let schedules = self.templates.iter().flat_map(|template| &template.schedules);
+        let edges = schedules.filter_map(|schedule| schedule.next_edge(now));
+        edges.chain(self.pause_at(now).and_then(|pause| pause.until)).min()
+    }
 }
 
 /// One kind of agent.

@@ -40,6 +40,23 @@ impl Schedule {
         opened_today || opened_yesterday
     }
 
+    /// The next moment at which the window may open or close. Where clocks are put forward or back, that moment too.
+    #[must_use]
+    pub fn next_edge(&self, now: Timestamp) -> Option<Timestamp> {
+        let today = now.to_zoned(self.time_zone.clone()).date();
+        let over_midnight = self.from >= self.to;
+        // A week and a day, and the day before for a window that is open since then.
+        let days = (-1..=8).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+        let windows = days.filter(|day| self.days.contains(&day.weekday()));
+        let times = windows.flat_map(|day| {
+            let closes_on = if over_midnight { day.tomorrow().ok() } else { Some(day) };
+            [Some(day.to_datetime(self.from)), closes_on.map(|day| day.to_datetime(self.to))].into_iter().flatten()
+        });
+        let edges = times.filter_map(|time| self.time_zone.to_timestamp(time).ok());
+        let clocks = self.time_zone.following(now).next().map(|transition| transition.timestamp());
+        edges.chain(clocks).filter(|edge| *edge > now).min()
+    }
+
     /// The numbers with this window's own in their place.
     #[must_use]
     pub fn over(&self, scale: Scale) -> Scale {
@@ -85,6 +102,21 @@ mod tests {
             ("2026-01-09T04:00:00Z", false), // Friday 05:00
         ] {
             assert_eq!(night.covers(moment.parse().unwrap()), open, "{moment}");
+        }
+    }
+
+    #[test]
+    fn the_next_edge_is_the_next_opening_or_closing_a_week_ahead_at_most() {
+        let office = schedule(&[Weekday::Monday], time(7, 30, 0, 0), time(18, 0, 0, 0));
+        let night = schedule(&[Weekday::Friday], time(22, 0, 0, 0), time(6, 0, 0, 0));
+        for (schedule, now, next) in [
+            (&office, "2026-01-05T06:00:00Z", "2026-01-05T06:30:00Z"),
+            (&office, "2026-01-05T06:30:00Z", "2026-01-05T17:00:00Z"),
+            (&office, "2026-01-05T17:00:00Z", "2026-01-12T06:30:00Z"),
+            (&night, "2026-01-10T03:00:00Z", "2026-01-10T05:00:00Z"),
+            (&night, "2026-01-10T05:00:00Z", "2026-01-16T21:00:00Z"),
+        ] {
+            assert_eq!(schedule.next_edge(now.parse().unwrap()), Some(next.parse().unwrap()), "{now}");
         }
     }
 

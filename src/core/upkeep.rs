@@ -38,6 +38,8 @@ pub(super) struct Upkeep {
 pub(super) struct Patience {
     pub(super) start: Duration,
     pub(super) idle: Duration,
+    /// Whatever is not at work has to go.
+    pub(super) retire: bool,
 }
 
 /// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
@@ -115,6 +117,10 @@ impl Keeper<'_> {
     }
 
     fn take_back(&self, agent: &Agent, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        if self.patience.retire {
+            self.disable(agent, DisableReason::Retiring, upkeep);
+            return;
+        }
         let current = template.map(|index| &self.sight.policy.templates[index].revision);
         if current != Some(&self.run.revision) {
             self.disable(agent, DisableReason::Outdated, upkeep);
@@ -137,7 +143,7 @@ impl Keeper<'_> {
             return;
         }
         let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
-        let gone = || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
+        let gone = || self.patience.retire || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
         let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
@@ -179,11 +185,16 @@ impl Keeper<'_> {
 
 /// Registrations that are ours and have nothing behind them. Others' are never touched, nor are those that Azure DevOps
 /// still believes busy.
-pub(super) fn registrations(sight: &Sight<'_>, installation: &Installation, now: Timestamp) -> Vec<AgentAction> {
+pub(super) fn registrations(
+    sight: &Sight<'_>,
+    installation: &Installation,
+    retire: bool,
+    now: Timestamp,
+) -> Vec<AgentAction> {
     let mut actions = Vec::new();
     for agent in sight.roster.agents() {
         let ours = || agent.installation() == Some(installation.id());
-        let old = || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
+        let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
         let reason = match sight.roster.run_of(agent) {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,

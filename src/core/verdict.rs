@@ -36,7 +36,18 @@ pub enum Verdict {
         scope: LimitScope,
         /// How many it allows.
         limit: u32,
+        /// The agent template that the request would get an agent of.
+        template: String,
     },
+    /// Somebody wants no agents started in its pool.
+    Paused {
+        /// Why, in the words of whoever did it.
+        reason: Option<String>,
+        /// When that ends by itself.
+        until: Option<Timestamp>,
+    },
+    /// This installation is being uninstalled.
+    Retiring,
     /// The organization's parallel jobs are used up, so that another agent would only idle.
     ParallelJobs {
         /// Their tag, `Private` or `Public`.
@@ -80,6 +91,14 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Whether agents that were started are what stands in the way.
+    #[must_use]
+    pub fn is_trouble_of_agents(&self) -> bool {
+        matches!(self, Self::Trouble { .. } | Self::TemplateFails { .. } | Self::BackingOff { .. })
+    }
+}
+
 /// What a maximum applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitScope {
@@ -121,7 +140,15 @@ impl fmt::Display for Verdict {
             Self::Starting { run, template } => write!(f, "starting agent {run} from template {template}"),
             Self::Pinned => f.write_str("only one certain agent can serve it"),
             Self::NoTemplate { demand } => write!(f, "no agent template satisfies the demand \"{demand}\""),
-            Self::AtMaximum { scope, limit } => write!(f, "at the maximum of {limit} agents of the {scope}"),
+            Self::AtMaximum { scope, limit, .. } => write!(f, "at the maximum of {limit} agents of the {scope}"),
+            Self::Paused { reason, until } => {
+                f.write_str("the pool is paused")?;
+                if let Some(until) = until {
+                    write!(f, " until {until:.0}")?;
+                }
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+            }
+            Self::Retiring => f.write_str("kubectl-ado is being uninstalled and starts no more agents"),
             Self::ParallelJobs { tag, total } => {
                 write!(f, "all {total} parallel jobs ({tag}) of the organization are in use")
             }

@@ -13,14 +13,16 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::{
     Leadership, Metrics, Stop,
     act::{Acted, Holds, change_agents, start_runs, stop_runs},
+    board::Board,
     journal::Journal,
     observe::{Polled, poll},
     pace::{BUSY, BackOff, Pace},
+    trouble,
 };
 use crate::{
     azure_devops::{AzureDevOps, PoolId},
     config::Polling,
-    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, plan},
+    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, StopReason, plan},
     hosts::AgentHost,
 };
 
@@ -35,6 +37,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// The most that a call for patience by Azure DevOps stretches the pace.
 const MOST_STRETCH: f64 = 60.0;
+
+/// What people ask is known within this time, or nobody can say.
+const UNTIL_ASKED: Duration = Duration::from_secs(10);
 
 /// What is in flight when we are told to stop gets this long to end.
 const LAST_ACTIONS: Duration = Duration::from_secs(10);
@@ -67,6 +72,9 @@ pub struct Engine<'a, A, H> {
     settings: Settings,
     metrics: Arc<Metrics>,
     leadership: Leadership,
+    board: Arc<Board>,
+    /// What people ask is known, or nobody can say, so that we may act.
+    asked: bool,
     journal: Journal,
     holds: Holds,
     pools: Vec<PoolState>,
@@ -108,6 +116,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             settings,
             metrics,
             leadership: Leadership::none(),
+            board: Arc::default(),
+            asked: false,
             journal: Journal::default(),
             holds: Holds::default(),
             pools,
@@ -124,6 +134,12 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         Self { leadership, ..self }
     }
 
+    /// Tells what it knows to a board, and does as people ask there.
+    #[must_use]
+    pub fn reporting_to(self, board: Arc<Board>) -> Self {
+        Self { board, ..self }
+    }
+
     /// Goes round until it is time to stop.
     pub async fn run(&mut self, stop: &Stop) {
         while !stop.is_wanted() {
@@ -135,11 +151,19 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     () = self.follow() => {}
                 }
             }
+            if !self.asked && self.leadership.may_act() {
+                tokio::select! {
+                    biased;
+                    () = stop.wanted() => return,
+                    // Where nobody can say what people ask, the pools are served all the same.
+                    _ = timeout(UNTIL_ASKED, self.board.until_asked()) => self.asked = true,
+                }
+            }
             let wait = tokio::select! {
                 biased;
                 () = stop.wanted() => return,
                 observed = self.observe(STRAGGLERS) => match observed {
-                    Ok(observed) if self.leadership.may_act() => {
+                    Ok(observed) if self.asked && self.leadership.may_act() => {
                         tokio::select! {
                             biased;
                             _ = self.decide_and_act(observed, stop) => {}
@@ -164,6 +188,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         self.in_flight.clear();
         self.late.clear();
         self.metrics.following();
+        self.board.follows();
+        self.asked = false;
         while timeout(SIGN_OF_LIFE, self.leadership.until_may_act()).await.is_err() {
             self.metrics.passed((self.settings.now)());
         }
@@ -195,12 +221,14 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             Ok(runs) => Arc::new(runs),
             Err(error) => {
                 self.journal.trouble("host", Some((error.to_string(), error.fix())));
+                self.board.host(Some(trouble::of_host(&error)));
                 self.metrics.passed((self.settings.now)());
                 return Err(self.host_back_off.failed());
             }
         };
         self.host_back_off.succeeded();
         self.journal.trouble("host", None);
+        self.board.host(None);
         self.journal.runs(&runs);
         self.send_polls(&runs);
 
@@ -229,7 +257,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
             state.in_flight = Some(self.round);
             let pool = self.policy.pools[index].name.clone();
-            let look = now >= state.look_due;
+            // Whoever gives up wants to see that nothing is left.
+            let look = now >= state.look_due || self.policy.retire;
             self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, look, Arc::clone(runs))));
         }
     }
@@ -255,6 +284,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 let wait = state.back_off.failed().max(error.retry_after().unwrap_or_default());
                 state.due = Instant::now() + wait;
                 self.journal.poll_failed(name, &error);
+                self.board.poll_failed(name, trouble::of_poll(&error));
                 self.metrics.poll_failed(name, error.reason());
                 observed.failures += 1;
             }
@@ -271,6 +301,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let mut snapshot = Snapshot { pools, live_elsewhere, ..Snapshot::default() };
 
         let now = (self.settings.now)();
+        self.board.apply(&mut self.policy, now);
         let mut decided = plan(&self.policy, &snapshot, now);
         if self.settings.respect_parallel_jobs && !decided.starts.is_empty() {
             self.limit_by_parallel_jobs(&mut snapshot).await;
@@ -281,6 +312,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         for pool in &decided.pools {
             self.metrics.planned(pool, now);
         }
+        self.board.nothing_to_register(&decided);
+        self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
 
         self.carry_out(decided, stop, &mut outcome).await;
         if !self.leadership.may_act() {
@@ -310,11 +343,15 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 
     /// What is ended makes room for what is started; registrations come last, because nobody waits for them.
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
-        let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, .. } = self;
+        let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
+        let now = self.settings.now;
         let Plan { starts, stops, agents, .. } = decided;
         let go_on = || leadership.may_act() && !stop.is_wanted();
         stop_runs(*host, stops, go_on, |run, result| {
             journal.stopped(run, &result);
+            if let StopReason::NeverCame(trouble) = &run.reason {
+                board.never_came(&run.pool, trouble.as_deref(), now());
+            }
             match result {
                 Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
                 Err(_) => outcome.failures += 1,
@@ -323,6 +360,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         .await;
         start_runs(*host, starts, holds, go_on, |acted: &Acted| {
             journal.acted(acted);
+            let refusal = acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name));
+            board.started(&acted.start.pool, &acted.start.template, refusal);
             match &acted.result {
                 Ok(_) => {
                     metrics.started(&acted.start.pool);
@@ -339,8 +378,11 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             let index = policy.pools.iter().position(|pool| pool.name == action.pool)?;
             Some((pools[index].id?, action))
         });
-        change_agents(*azure_devops, numbered.collect(), go_on, |action, result| journal.changed(action, &result))
-            .await;
+        change_agents(*azure_devops, numbered.collect(), go_on, |action, result| {
+            journal.changed(action, &result);
+            board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
+        })
+        .await;
     }
 
     fn set_next_polls(&mut self, indices: &[usize], decided: &Plan) {
@@ -381,6 +423,11 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     let soon = Instant::now() + BUSY;
                     self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(soon));
                     moment = moment.min(soon);
+                }
+                // Who asks for something wants to see it done.
+                () = self.board.asks_anew() => {
+                    self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(Instant::now()));
+                    return;
                 }
                 () = sleep_until(moment.min(Instant::now() + SIGN_OF_LIFE)) => {}
             }

@@ -120,12 +120,17 @@ impl<L: LeaseStore> Candidate<L> {
 
     /// Takes part for as long as some work takes, and releases the Lease after it.
     pub async fn keep_during<T>(mut self, work: impl Future<Output = T>) -> T {
-        let done = tokio::select! {
-            never = self.keep() => match never {},
-            done = work => done,
-        };
+        let done = self.keep_while(work).await;
         self.release().await;
         done
+    }
+
+    /// Takes part for as long as some work takes, after which the Lease is still ours.
+    pub(super) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            never = self.keep() => match never {},
+            done = work => done,
+        }
     }
 
     async fn keep(&mut self) -> Infallible {
@@ -141,7 +146,7 @@ impl<L: LeaseStore> Candidate<L> {
 
     /// Gives the Lease away, if it is ours, so that another one takes over at its next look. Nothing may be done in its
     /// name any more when this is called. A write of [`Candidate::keep`] that was cut off may still land.
-    async fn release(mut self) {
+    pub(super) async fn release(mut self) {
         self.standing.send_replace(Standing::Following);
         self.metrics.leads(false);
         let releasing = async {

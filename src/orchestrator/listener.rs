@@ -1,4 +1,4 @@
-//! The one listener: `/healthz`, `/readyz` and `/metrics`.
+//! The one listener: `/healthz`, `/readyz`, `/metrics` and `/status`.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use super::Metrics;
+use super::{Metrics, board::Board};
 
 /// A loop that has not come round for this long is stuck: each of its calls ends within half a minute.
 const STUCK_AFTER_SECONDS: u64 = 180;
@@ -31,7 +31,7 @@ pub(super) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Answers until it is dropped.
-pub(super) async fn answer(listener: TcpListener, metrics: Arc<Metrics>) {
+pub(super) async fn answer(listener: TcpListener, metrics: Arc<Metrics>, board: Arc<Board>) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -44,10 +44,10 @@ pub(super) async fn answer(listener: TcpListener, metrics: Arc<Metrics>) {
                 continue;
             }
         };
-        let metrics = Arc::clone(&metrics);
+        let (metrics, board) = (Arc::clone(&metrics), Arc::clone(&board));
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let response = respond(&request, &metrics, Timestamp::now());
+                let response = respond(&request, &metrics, &board, Timestamp::now());
                 async move { Ok::<_, Infallible>(response) }
             });
             // A client that went away is its own business.
@@ -62,7 +62,7 @@ pub(super) async fn answer(listener: TcpListener, metrics: Arc<Metrics>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, metrics: &Metrics, now: Timestamp) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, metrics: &Metrics, board: &Board, now: Timestamp) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
@@ -84,7 +84,17 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics, now: Timestamp) -> Re
             }
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "try /healthz, /readyz or /metrics\n"),
+        "/status" => match board.report(now).map(|report| serde_json::to_string(&report)) {
+            Some(Ok(body)) => {
+                let mut response = text(StatusCode::OK, &body);
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+                response
+            }
+            _ => text(StatusCode::SERVICE_UNAVAILABLE, "nothing is served yet\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics or /status\n"),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Metrics {
     stopped: Family<PoolReason, Counter>,
     wait: Family<Pool, Histogram, fn() -> Histogram>,
     leader: Gauge,
+    config_valid: Gauge,
+    config_rejections: Counter,
     /// Requests that were seen waiting and not yet seen received, by pool.
     seen_waiting: Mutex<HashSet<(String, RequestId)>>,
     last_pass: AtomicU64,
@@ -73,6 +75,8 @@ impl Default for Metrics {
             stopped: Family::default(),
             wait,
             leader: Gauge::default(),
+            config_valid: Gauge::default(),
+            config_rejections: Counter::default(),
             seen_waiting: Mutex::default(),
             last_pass: AtomicU64::new(0),
             polled_once: AtomicU64::new(0),
@@ -110,7 +114,26 @@ impl Metrics {
             self.wait.clone(),
         );
         registry.register("leader", "1 if this orchestrator acts, 0 if another one does", self.leader.clone());
+        registry.register(
+            "config_valid",
+            "1 if the configuration's files are what is served, 0 if they were changed and are not accepted",
+            self.config_valid.clone(),
+        );
+        registry.register(
+            "config_rejections",
+            "Changed configurations that were not accepted",
+            self.config_rejections.clone(),
+        );
+        self.config_valid.set(1);
         self
+    }
+
+    /// A changed configuration was accepted or not.
+    pub(super) fn configured(&self, accepted: bool) {
+        self.config_valid.set(accepted.into());
+        if !accepted {
+            self.config_rejections.inc();
+        }
     }
 
     /// All figures as OpenMetrics text.

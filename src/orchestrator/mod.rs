@@ -5,18 +5,28 @@
 //! at each pass; what is kept in memory only makes it faster or quieter.
 
 mod act;
+mod board;
 mod engine;
+mod events;
+mod facts;
 mod journal;
 mod leader;
 mod listener;
 mod metrics;
 mod observe;
 mod pace;
+mod reload;
+mod secretary;
 mod serve;
+mod session;
 mod stop;
+mod summary;
+mod trouble;
 
+pub use board::Board;
 pub use engine::{Engine, Outcome, Settings};
 pub use leader::{Candidate, Leadership, identity};
 pub use metrics::Metrics;
+pub use reload::ConfigSource;
 pub use serve::{ServeError, serve};
 pub use stop::{Stop, Stopper, stop_pair};

@@ -95,6 +95,7 @@ mod tests {
                 parallelism_tag: None,
                 pipeline: None,
                 pipeline_run: None,
+                url: None,
                 priority: 0,
             };
             Ok(if self.served.get() { Vec::new() } else { vec![waiting] })

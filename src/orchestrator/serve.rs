@@ -1,22 +1,24 @@
-//! From a configuration to a running loop: reaching the host, finding out who we are, opening the listener.
+//! From a configuration to a running loop, and from there to the next configuration: opening the listener, standing for
+//! election, keeping the status.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::{Candidate, Engine, Leadership, Metrics, Outcome, Settings, Stop, identity, listener};
-use crate::{
-    azure_devops::RestClient,
-    cluster::NamedLease,
-    config::Config,
-    core::{Installation, LeaseTiming, lease_name},
-    hosts::{AgentHost, Host, HostError, Reached},
+use super::{
+    ConfigSource, Engine, Leadership, Metrics, Outcome, Stop,
+    board::Board,
+    listener,
+    reload::Reload,
+    secretary::Secretary,
+    session::{Seat, Session},
+    stop_pair,
 };
-
-/// The wait between two tries to reach a host that does not answer.
-const HOST_RETRY: Duration = Duration::from_secs(5);
+use crate::{
+    config::Config,
+    hosts::{AgentHost, Host, HostError},
+};
 
 /// Why the orchestrator could not begin. Once it has begun, nothing ends it but the wish to stop.
 #[derive(Debug)]
@@ -41,60 +43,44 @@ impl From<HostError> for ServeError {
     }
 }
 
-/// Serves the pools of a configuration until it is time to stop, or once where the configuration says so.
+/// Serves the pools of a configuration until it is time to stop, or once where the configuration says so. Where the
+/// configuration comes from a file, what changes there is served from then on.
 ///
 /// # Errors
 ///
 /// The listener's address is taken, there is no cluster, the account lacks a right that nothing works without, or a
 /// file (CA bundle, token) cannot be read.
-pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
-    let metrics = Arc::new(Metrics::default());
-    let answering = open_listener(&config, &metrics).await?;
-    let azure_devops =
-        RestClient::new(&config.organization.url, config.organization.token.clone(), config.ca_file.as_deref())
-            .map_err(|error| ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) })?;
-
-    let reached = tokio::select! {
+pub async fn serve(config: Config, source: Option<ConfigSource>, stop: Stop) -> Result<Outcome, ServeError> {
+    let (metrics, board) = (Arc::new(Metrics::default()), Arc::new(Board::default()));
+    let answering = open_listener(&config, &metrics, &board).await?;
+    let mut reload = source
+        .filter(|_| !config.run_once)
+        .map(|source| Reload::new(source, &config, Arc::clone(&board), Arc::clone(&metrics)));
+    let mut session = tokio::select! {
         biased;
         () = stop.wanted() => return Ok(Outcome::default()),
-        reached = reach_host(&config) => reached?,
+        session = Session::begin(config) => session?,
     };
-    let Reached { host, installation, warnings, problems } = reached;
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    for (problem, fix) in problems {
-        error!(fix = fix.as_deref(), "{problem}");
-    }
-    info!(
-        organization = config.organization.url,
-        pools = config.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", "),
-        host = host.kind(),
-        installation = installation.id(),
-        short = installation.short(),
-        version = env!("CARGO_PKG_VERSION"),
-        "serving"
-    );
-
-    let settings =
-        Settings { polling: config.polling, respect_parallel_jobs: config.respect_parallel_jobs, now: Timestamp::now };
-    let (candidate, leadership) = stand_for_election(&config, &host, &installation, &metrics);
-    let mut engine =
-        Engine::new(&azure_devops, &host, config.policy(installation), settings, metrics).under(leadership);
-    let outcome = if config.run_once {
-        let outcome = engine.run_once(&stop).await;
-        wait_for_local_agents(&host, &stop).await;
-        outcome
-    } else {
-        match candidate {
-            None => engine.run(&stop).await,
-            Some(candidate) => candidate.keep_during(engine.run(&stop)).await,
+    let (me, started_at) = (super::identity(), Timestamp::now());
+    let mut seat: Option<Seat> = None;
+    let outcome = loop {
+        session.announce();
+        let other = seat.as_ref().is_some_and(|seat| !seat.is_of(&session));
+        seat = Seat::take(seat, &session, &me, &metrics).await;
+        let facts = session.facts(&me, started_at);
+        board.serves(&session.config.policy(session.installation.clone()), facts);
+        let served = serve_session(&session, seat.as_mut(), other, reload.as_mut(), &board, &metrics, &stop).await;
+        match served {
+            Served::Changed(next) => {
+                info!("the configuration has changed");
+                session = *next;
+            }
+            Served::Ended(outcome) => break outcome,
         }
-        Outcome::default()
     };
+    if let Some(seat) = seat {
+        seat.candidate.release().await;
+    }
     if let Some(answering) = answering {
         answering.abort();
     }
@@ -102,33 +88,71 @@ pub async fn serve(config: Config, stop: Stop) -> Result<Outcome, ServeError> {
     Ok(outcome)
 }
 
-/// Agents of a cluster may have several orchestrators; those of this machine have us alone, and a single pass is over
-/// before an election would be.
-fn stand_for_election(
-    config: &Config,
-    host: &Host,
-    installation: &Installation,
+/// How serving a configuration ended.
+enum Served {
+    /// By the wish to stop, or after a single pass.
+    Ended(Outcome),
+    /// By another configuration.
+    Changed(Box<Session>),
+}
+
+async fn serve_session(
+    session: &Session,
+    seat: Option<&mut Seat>,
+    inherits: bool,
+    reload: Option<&mut Reload>,
+    board: &Arc<Board>,
     metrics: &Arc<Metrics>,
-) -> (Option<Candidate<NamedLease>>, Leadership) {
-    let kubernetes = match host {
-        Host::Kubernetes(kubernetes) if !config.run_once => kubernetes,
-        _ => {
-            metrics.leads(true);
-            return (None, Leadership::none());
+    stop: &Stop,
+) -> Served {
+    let leadership = seat.as_ref().map_or_else(Leadership::none, |seat| seat.leadership.clone());
+    let policy = session.config.policy(session.installation.clone());
+    let mut engine = Engine::new(&session.azure_devops, &session.host, policy, session.settings(), Arc::clone(metrics))
+        .under(leadership.clone())
+        .reporting_to(Arc::clone(board));
+    if session.config.run_once {
+        let outcome = engine.run_once(stop).await;
+        wait_for_local_agents(&session.host, stop).await;
+        return Served::Ended(outcome);
+    }
+    let (stopper, this_stop) = stop_pair();
+    let secretary = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership, inherits));
+    let run = async {
+        let run = engine.run(&this_stop);
+        match secretary {
+            Some(secretary) => secretary.keep_during(run).await,
+            None => run.await,
         }
     };
-    let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
-    let name = lease_name(installation, &config.organization.url, &pools);
-    info!(lease = name, "taking part in the leader election");
-    let lease = NamedLease::new(kubernetes.client().clone(), kubernetes.namespace(), name);
-    let (candidate, leadership) = Candidate::new(lease, identity(), LeaseTiming::STANDARD, Arc::clone(metrics));
-    (Some(candidate), leadership)
+    let until = async {
+        let next = tokio::select! {
+            biased;
+            () = stop.wanted() => None,
+            next = next_session(reload, &session.config) => Some(next),
+        };
+        stopper.stop();
+        next
+    };
+    let work = async { tokio::join!(run, until).1 };
+    match Seat::hold_while(seat, work).await {
+        Some(next) => Served::Changed(Box::new(next)),
+        None => Served::Ended(Outcome::default()),
+    }
+}
+
+/// Where the configuration is not read from files there is never another one.
+async fn next_session(reload: Option<&mut Reload>, served: &Config) -> Session {
+    match reload {
+        Some(reload) => reload.next(served).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A single pass is over before a scraper could come, so it opens no listener.
 async fn open_listener(
     config: &Config,
     metrics: &Arc<Metrics>,
+    board: &Arc<Board>,
 ) -> Result<Option<tokio::task::JoinHandle<()>>, ServeError> {
     if config.run_once {
         return Ok(None);
@@ -138,27 +162,9 @@ async fn open_listener(
         fix: Some("set LISTEN_ADDRESS to a free address, for example 127.0.0.1:0".into()),
     })?;
     if let Ok(address) = listener.local_addr() {
-        info!(%address, "listening for /healthz, /readyz and /metrics");
+        info!(%address, "listening for /healthz, /readyz, /metrics and /status");
     }
-    Ok(Some(tokio::spawn(listener::answer(listener, Arc::clone(metrics)))))
-}
-
-/// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
-async fn reach_host(config: &Config) -> Result<Reached, ServeError> {
-    let mut last_told = String::new();
-    loop {
-        match Host::reach(config).await {
-            Ok(reached) => return Ok(reached),
-            Err(HostError::Unavailable(message)) if !config.run_once => {
-                if message != last_told {
-                    warn!("the host does not answer and is tried again: {message}");
-                    last_told = message;
-                }
-                sleep(HOST_RETRY).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    Ok(Some(tokio::spawn(listener::answer(listener, Arc::clone(metrics), Arc::clone(board)))))
 }
 
 /// Local agents are our children in spirit: a single pass stays until they are done.

@@ -218,6 +218,7 @@ fn job_request(request: &Request) -> JobRequest {
         parallelism_tag: Some(request.job.parallelism_tag.clone()),
         pipeline: Some(request.job.pipeline.clone()),
         pipeline_run: None,
+        url: None,
         priority: request.job.priority,
     }
 }

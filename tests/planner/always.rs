@@ -1,10 +1,10 @@
 //! What holds in any situation at all.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use kubectl_ado::core::{
-    Agent, AgentChange, AgentId, AgentRef, JobRequest, ParallelJobs, Plan, Policy, Purpose, RequestId, Run, RunPhase,
-    Scale, Snapshot, Stage, Verdict, plan,
+    Agent, AgentChange, AgentId, AgentRef, JobRequest, ParallelJobs, Pause, Plan, Policy, PoolView, Purpose, RequestId,
+    Run, RunPhase, Scale, Since, Snapshot, Stage, Verdict, plan, pool_report,
 };
 use proptest::prelude::*;
 
@@ -74,8 +74,9 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    (prop::option::of(0u32..8), prop::option::of(0u32..8), 0u32..4, 0u32..4, prop::option::of(0u32..5)).prop_map(
-        |(over_all, pool, min, idle, max)| {
+    let held = prop_oneof![8 => Just((false, false)), 1 => Just((true, false)), 1 => Just((false, true))];
+    (prop::option::of(0u32..8), prop::option::of(0u32..8), 0u32..4, 0u32..4, prop::option::of(0u32..5), held).prop_map(
+        |(over_all, pool, min, idle, max, (paused, retire))| {
             let mut gpu = template("gpu", Some(&[("gpu", "1"), ("docker", "1")]));
             gpu.scale = Scale { min: 0, idle, max };
             let mut default = template("default", None);
@@ -83,6 +84,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             let mut policy = policy(vec![pool_policy("A", vec![gpu, default])]);
             policy.max_agents = over_all;
             policy.pools[0].max_agents = pool;
+            policy.pools[0].paused = paused.then(Pause::default);
+            policy.retire = retire;
             policy
         },
     )
@@ -94,6 +97,10 @@ proptest! {
     #[test]
     fn whatever_is_observed_the_plan_keeps_its_promises(policy in any_policy(), observed in any_snapshot()) {
         let decided = plan(&policy, &observed, at(0));
+
+        // Where nothing may be started, nothing is.
+        let held = policy.retire || policy.pools[0].paused.is_some();
+        prop_assert!(!held || decided.starts.is_empty());
 
         // Never more live agents than the limits, as far as it is the plan's doing.
         let live = observed.pools[0].runs.iter().filter(|run| run.is_live()).count();
@@ -116,7 +123,25 @@ proptest! {
             .filter(|request| matches!(request.stage, Stage::Waiting | Stage::Assigned(_)))
             .map(|request| request.id).collect();
         prop_assert_eq!(verdicts.len(), waiting.len());
-        prop_assert_eq!(verdicts.into_iter().collect::<HashSet<_>>(), waiting);
+        prop_assert_eq!(verdicts.into_iter().collect::<HashSet<_>>(), waiting.clone());
+
+        // The report says of each of them why it waits, and of no other.
+        let view = PoolView {
+            policy: &policy,
+            pool: &policy.pools[0],
+            registration: "token",
+            observed: Some((&observed.pools[0], &decided.pools[0])),
+            agents: observed.pools[0].agents.as_deref(),
+            polled_at: None,
+            failure: None,
+            troubles: &[],
+            refusals: &BTreeMap::new(),
+        };
+        let report = pool_report(view, &mut Since::default(), at(0));
+        for request in &report.requests {
+            prop_assert_eq!(request.verdict.is_some(), waiting.contains(&request.id));
+        }
+        prop_assert_eq!(report.requests.len(), observed.pools[0].requests.len());
 
         // Starts and verdicts tell the same story.
         for (id, verdict) in &decided.pools[0].verdicts {

@@ -6,7 +6,9 @@
 mod always;
 mod health;
 mod histories;
+mod holding_back;
 mod placeholders;
+mod reports;
 mod requests;
 mod situation;
 mod upkeep;

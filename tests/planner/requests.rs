@@ -146,7 +146,7 @@ fn each_limit_holds_and_is_named() {
     {
         let plan = decide(&policy, &snapshot(requests(), vec![], vec![]));
         assert_eq!(started_for(&plan), [1, 2]);
-        assert_eq!(*verdict(&plan, 3), Verdict::AtMaximum { scope, limit: 2 });
+        assert_eq!(*verdict(&plan, 3), Verdict::AtMaximum { scope, limit: 2, template: "default".into() });
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn template(name: &str, capabilities: Option<&[(&str, &str)]>) -> Age
 }
 
 pub(crate) fn pool_policy(name: &str, templates: Vec<AgentTemplate>) -> PoolPolicy {
-    PoolPolicy { name: name.into(), max_agents: None, templates }
+    PoolPolicy { name: name.into(), max_agents: None, templates, paused: None }
 }
 
 pub(crate) fn policy(pools: Vec<PoolPolicy>) -> Policy {
@@ -38,6 +38,7 @@ pub(crate) fn policy(pools: Vec<PoolPolicy>) -> Policy {
         start_timeout: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(600),
         pools,
+        retire: false,
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn request(id: i64, demands: &[&str]) -> JobRequest {
         parallelism_tag: Some("Private".into()),
         pipeline: None,
         pipeline_run: None,
+        url: None,
         priority: 0,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 const REQUEST: &str = r#"{"requestId":4711,"queueTime":"2026-03-01T12:00:00.1234567Z","serviceOwner":"00025394","hostId":"h",
     "scopeId":"s","planType":"Build","planId":"p","jobId":"j","demands":["ImageOverride -equals team-a","Agent.Version -gtVersion 2.163.1"],
     "matchedAgents":[{"_links":{},"id":57,"name":"template","version":"4.260.0","enabled":true,"status":"offline"}],
-    "definition":{"_links":{"web":{"href":"x"}},"id":12,"name":"ci"},"owner":{"_links":{},"id":345,"name":"20260301.1"},
+    "definition":{"_links":{"web":{"href":"x"}},"id":12,"name":"ci"},"owner":{"_links":{"web":{"href":"https://dev.azure.com/o/p/_build/results?buildId=345"}},"id":345,"name":"20260301.1"},
     "data":{"ParallelismTag":"Private","IsScheduledKey":"False"},"poolId":11,"agentDelays":[],"agentSpecification":{"VMImage":"x"},
     "orchestrationId":"p.build.__default","matchesAllAgentsInPool":false,"priority":3}"#;
 
@@ -39,10 +39,27 @@ async fn a_job_request_is_read_in_both_shapes() {
             parallelism_tag: Some("Private".to_owned()),
             pipeline: Some("ci".to_owned()),
             pipeline_run: Some("20260301.1".to_owned()),
+            url: Some("https://dev.azure.com/o/p/_build/results?buildId=345".to_owned()),
             priority: 3,
         };
         assert_eq!(requests(&body).await, [expected]);
     }
+}
+
+#[tokio::test]
+async fn only_a_web_page_is_taken_for_a_link() {
+    for (link, taken) in [
+        (json!("http://tfs/c/p/_build?id=1"), true),
+        (json!("javascript:alert(1)"), false),
+        (json!("https://x/\u{1b}[31m"), false),
+        (json!(7), false),
+    ] {
+        let body = json!([{"requestId": 1, "owner": {"name": "r", "_links": {"web": {"href": link}}}}]);
+        let read = &requests(&body.to_string()).await[0];
+        assert_eq!((read.url.is_some(), read.pipeline_run.as_deref()), (taken, Some("r")), "{link}");
+    }
+    let odd = r#"[{"requestId":1,"owner":{"name":"r","_links":"none"}}]"#;
+    assert_eq!(requests(odd).await[0].pipeline_run.as_deref(), Some("r"));
 }
 
 #[tokio::test]

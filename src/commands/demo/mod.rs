@@ -94,7 +94,7 @@ impl Args {
                 Ok::<(), Failure>(())
             };
             tokio::select! {
-                both = async { tokio::join!(serve(config, stop), stopping_on_failure(play, &stopper)) } => {
+                both = async { tokio::join!(serve(config, None, stop), stopping_on_failure(play, &stopper)) } => {
                     let (served, played) = both;
                     served.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix)).and(played)
                 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Refusal, Wait};
 use crate::core::{
-    JobRequest, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, Run,
+    JobRequest, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Purpose, Run, Verdict,
     attempts::next_attempt,
     health::{Allowance, allowance},
     name::RunNames,
@@ -23,6 +23,8 @@ pub(super) struct PoolWork<'a> {
     last: HashMap<Key<'a>, &'a Run>,
     /// How many agents of each template may be starting.
     allowances: Vec<Allowance>,
+    /// What keeps warm agents from being started.
+    pub(super) unfilled: Vec<Verdict>,
     /// What the runs of each template are called.
     pub(super) names: Vec<RunNames>,
 }
@@ -65,7 +67,7 @@ impl<'a> PoolWork<'a> {
         let (us, organization) = (&whole.installation, &whole.organization);
         let kinds = policy.templates.iter();
         let names = kinds.map(|kind| RunNames::new(&kind.name_prefix, us, organization, &policy.name, &kind.name));
-        Self { policy, survey, live, last, allowances, names: names.collect() }
+        Self { policy, survey, live, last, allowances, unfilled: Vec::new(), names: names.collect() }
     }
 
     /// The open requests of a kind of parallel job.
@@ -100,8 +102,8 @@ impl<'a> PoolWork<'a> {
     }
 
     pub(super) fn finish(self) -> PoolPlan {
-        let Self { policy, survey, .. } = self;
+        let Self { policy, survey, unfilled, .. } = self;
         let verdicts = survey.verdicts.into_iter().filter_map(|(id, verdict)| Some((id, verdict?))).collect();
-        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts }
+        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts, unfilled }
     }
 }

@@ -28,7 +28,11 @@ impl Planner<'_> {
         let satisfiable = survey.satisfiable(template);
         let mut open = std::mem::take(&mut survey.open).into_iter();
         let mut left = Vec::new();
-        while self.pools[index].survey.templates[template].live < least && self.start_warm(index, template).is_ok() {
+        while self.pools[index].survey.templates[template].live < least {
+            if let Err(refusal) = self.start_warm(index, template) {
+                self.unfilled(index, template, refusal);
+                break;
+            }
             // The new agent serves a request that is still open rather than idle.
             let survey = &mut self.pools[index].survey;
             let served = open.by_ref().find(|open| {
@@ -60,10 +64,19 @@ impl Planner<'_> {
             return;
         }
         while self.pools[index].survey.templates[template].spare < wanted {
-            if self.start_warm(index, template).is_err() {
+            if let Err(refusal) = self.start_warm(index, template) {
+                self.unfilled(index, template, refusal);
                 return;
             }
             self.pools[index].survey.templates[template].spare += 1;
+        }
+    }
+
+    /// What keeps a warm agent from being started is told where it is a trouble of agents; all else is as it should be.
+    fn unfilled(&mut self, index: usize, template: usize, refusal: Refusal) {
+        let verdict = self.refused(index, template, refusal);
+        if verdict.is_trouble_of_agents() {
+            self.pools[index].unfilled.push(verdict);
         }
     }
 

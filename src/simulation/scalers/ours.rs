@@ -55,7 +55,13 @@ impl Ours {
             max_agents: settings.max_agents,
             start_timeout: START_TIMEOUT.max(settings.cold_start * 2),
             idle_timeout: IDLE_TIMEOUT,
-            pools: vec![PoolPolicy { name: POOL.to_owned(), max_agents: None, templates: templates.collect() }],
+            pools: vec![PoolPolicy {
+                name: POOL.to_owned(),
+                max_agents: None,
+                templates: templates.collect(),
+                paused: None,
+            }],
+            retire: false,
         };
         Self { policy, kinds: kinds.merged.clone(), agents: Vec::new(), replaced: 0, idle: None }
     }
@@ -180,6 +186,7 @@ fn job_request(request: &sandbox::Request) -> JobRequest {
         parallelism_tag: Some(request.job.parallelism_tag.clone()),
         pipeline: None,
         pipeline_run: None,
+        url: None,
         priority: request.job.priority,
     }
 }

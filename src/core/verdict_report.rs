@@ -1,0 +1,236 @@
+//! A verdict as the status document has it: one word, its code, its evidence and the line that mends it.
+
+use super::{Code, LimitScope, TroubleKind, Verdict, VerdictReport};
+
+/// A host's own words may be long; what matters stands at their beginning.
+const LONGEST_MESSAGE: usize = 600;
+
+impl Verdict {
+    /// For the status document. `pool` is the name of the pool that the job request waits in.
+    #[must_use]
+    pub fn report(&self, pool: &str) -> VerdictReport {
+        let code = self.code();
+        let reason = code.map_or_else(|| self.word(), Code::reason);
+        let run = match self {
+            Self::Starting { run, .. } | Self::Trouble { run, .. } => Some(run.clone()),
+            _ => None,
+        };
+        let until = match self {
+            Self::TemplateFails { until, .. } | Self::BackingOff { until, .. } => Some(*until),
+            Self::Paused { until, .. } => *until,
+            _ => None,
+        };
+        VerdictReport {
+            reason: reason.to_owned(),
+            message: shortened(&self.to_string(), LONGEST_MESSAGE),
+            code,
+            fix: self.fix(pool),
+            run,
+            until,
+        }
+    }
+
+    /// The code of what stands in the way; `None` while all goes well.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        Some(match self {
+            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } => return None,
+            Self::Pinned => Code::Pinned,
+            Self::NoTemplate { .. } => Code::UnsatisfiedDemand,
+            Self::AtMaximum { .. } => Code::AtMaximum,
+            Self::Paused { .. } | Self::Retiring => Code::Paused,
+            Self::ParallelJobs { .. } => Code::ParallelJobsUsedUp,
+            Self::Trouble { trouble, .. } => trouble.kind.code(),
+            Self::TryingOut { .. } => Code::TryingOut,
+            Self::TemplateFails { .. } | Self::BackingOff { .. } => Code::AgentsFail,
+        })
+    }
+
+    /// One CamelCase word for those that have no code.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Assigned { .. } => "Assigned",
+            Self::Starting { .. } => "Starting",
+            _ => "Covered",
+        }
+    }
+
+    /// The same cause gives the same text, whatever run, moment or attempt it shows in.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Trouble { run, trouble } => {
+                format!(
+                    "{}: {}",
+                    trouble.kind,
+                    shortened(&trouble.message.replace(run.as_str(), "the agent"), LONGEST_MESSAGE)
+                )
+            }
+            Self::TemplateFails { template, reason, .. } => {
+                format!(
+                    "agents of template {template} fail one after the other ({})",
+                    shortened(reason, LONGEST_MESSAGE)
+                )
+            }
+            Self::BackingOff { reason, .. } => {
+                format!("the last agent failed ({}) and the next one waits", shortened(reason, LONGEST_MESSAGE))
+            }
+            other => shortened(&other.to_string(), LONGEST_MESSAGE),
+        }
+    }
+
+    pub(super) fn fix(&self, pool: &str) -> Option<String> {
+        let pool = path_segment(pool);
+        let line = match self {
+            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } | Self::TryingOut { .. } | Self::Retiring => {
+                return None;
+            }
+            Self::Pinned => "bring the agent that the job names online, or take the demand for Agent.Name out of the \
+                             pipeline"
+                .to_owned(),
+            Self::NoTemplate { demand } => format!(
+                "add \"{}\" to the capabilities (or the ignoreDemands) of an agent template of the pool in ado.yaml, \
+                 or correct the demand in the pipeline",
+                shortened(demand, 200)
+            ),
+            Self::AtMaximum { scope, limit, template } => {
+                let path = match scope {
+                    LimitScope::Template => format!("pools.{pool}.templates.{}.maxAgents", path_segment(template)),
+                    LimitScope::Pool => format!("pools.{pool}.limits.maxAgents"),
+                    LimitScope::Installation => "limits.maxAgents".to_owned(),
+                };
+                format!("kubectl ado config set {}", shell_word(&format!("{path}={}", limit.saturating_mul(2).max(1))))
+            }
+            Self::Paused { .. } => format!("kubectl ado resume {}", shell_word(pool.trim_matches('"'))),
+            Self::ParallelJobs { .. } => "buy parallel jobs (Organization settings > Parallel jobs), or \
+                                          kubectl ado config set limits.respectParallelJobs=false"
+                .to_owned(),
+            Self::Trouble { trouble, .. } => trouble.kind.fix().to_owned(),
+            Self::TemplateFails { .. } | Self::BackingOff { .. } => {
+                format!("kubectl ado logs --pool {}", shell_word(pool.trim_matches('"')))
+            }
+        };
+        Some(line)
+    }
+}
+
+impl TroubleKind {
+    /// The code of the finding.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Image => Code::ImageNotPulled,
+            Self::Unschedulable => Code::Unschedulable,
+            Self::Quota => Code::QuotaUsedUp,
+            Self::Refused => Code::PodRefused,
+            Self::Volume => Code::VolumeMissing,
+        }
+    }
+
+    /// The line that mends it.
+    #[must_use]
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::Image => {
+                "correct the image in ado.yaml or the Job template, or give the template imagePullSecrets for its registry"
+            }
+            Self::Unschedulable => {
+                "add nodes, or lower the requests and correct nodeSelector, affinity and tolerations of the Job template"
+            }
+            Self::Quota => "raise the ResourceQuota of the namespace, or lower limits.maxAgents to what fits in it",
+            Self::Refused => "change the Job template so that the rule allows it, or the rule: the message names it",
+            Self::Volume => "create the claim, ConfigMap or Secret that the Job template mounts, or correct its name",
+        }
+    }
+}
+
+/// At most so many characters.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A name as `config set` takes it in a path.
+fn path_segment(name: &str) -> String {
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+    if plain { name.to_owned() } else { format!("\"{name}\"") }
+}
+
+/// A word that a shell takes as it stands.
+fn shell_word(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_.=/:,".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Trouble;
+
+    fn all() -> Vec<Verdict> {
+        let until = "2026-01-01T12:00:00Z".parse().unwrap();
+        let trouble = |kind| Verdict::Trouble { run: "r".into(), trouble: Trouble { kind, message: "m".into() } };
+        let kinds = [
+            TroubleKind::Image,
+            TroubleKind::Unschedulable,
+            TroubleKind::Quota,
+            TroubleKind::Refused,
+            TroubleKind::Volume,
+        ];
+        let at = |scope| Verdict::AtMaximum { scope, limit: 4, template: "gpu big".into() };
+        let mut all = vec![
+            Verdict::Assigned { agent: "a".into() },
+            Verdict::Covered,
+            Verdict::Starting { run: "r".into(), template: "t".into() },
+            Verdict::Pinned,
+            Verdict::NoTemplate { demand: "cuda".into() },
+            at(LimitScope::Template),
+            at(LimitScope::Pool),
+            at(LimitScope::Installation),
+            Verdict::Paused { reason: Some("release".into()), until: Some(until) },
+            Verdict::Retiring,
+            Verdict::ParallelJobs { tag: "Private".into(), total: 1 },
+            Verdict::TryingOut { limit: 4, template: "t".into() },
+            Verdict::TemplateFails { template: "t".into(), until, failures: 3, reason: "exit code 1".into() },
+            Verdict::BackingOff { until, attempt: 2, reason: "exit code 1".into() },
+        ];
+        all.extend(kinds.map(trouble));
+        all
+    }
+
+    #[test]
+    fn each_verdict_says_its_word_and_what_stands_in_the_way_has_a_fix() {
+        for verdict in all() {
+            let report = verdict.report("Linux");
+            assert!(!report.reason.contains(' ') && report.reason.starts_with(char::is_uppercase), "{report:?}");
+            assert!(!report.message.is_empty() && !report.message.contains("  "), "{report:?}");
+            let may_lack_a_fix = matches!(verdict, Verdict::Retiring | Verdict::TryingOut { .. });
+            assert_eq!(report.fix.is_some(), report.code.is_some() && !may_lack_a_fix, "{report:?}");
+            assert!(!report.fix.as_deref().unwrap_or_default().contains("  "), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn the_fix_of_a_limit_can_be_pasted_into_a_shell() {
+        let at = |scope| Verdict::AtMaximum { scope, limit: 4, template: "gpu big".into() };
+        let fix = |scope, pool| at(scope).report(pool).fix.unwrap();
+        assert_eq!(fix(LimitScope::Installation, "Linux"), "kubectl ado config set limits.maxAgents=8");
+        assert_eq!(fix(LimitScope::Pool, "Linux"), "kubectl ado config set pools.Linux.limits.maxAgents=8");
+        let quoted = r#"kubectl ado config set 'pools."My Pool".templates."gpu big".maxAgents=8'"#;
+        assert_eq!(fix(LimitScope::Template, "My Pool"), quoted);
+        let paused = Verdict::Paused { reason: None, until: None };
+        assert_eq!(paused.report("My Pool").fix.unwrap(), "kubectl ado resume 'My Pool'");
+    }
+
+    #[test]
+    fn a_cause_does_not_depend_on_the_run_that_shows_it() {
+        let trouble = |run: &str| Verdict::Trouble {
+            run: run.into(),
+            trouble: Trouble { kind: TroubleKind::Image, message: format!("pod {run}-x cannot pull") },
+        };
+        assert_eq!(trouble("one").cause(), trouble("two").cause());
+        let long = Verdict::NoTemplate { demand: "x".repeat(5000) };
+        assert!(long.report("A").message.chars().count() < 700);
+    }
+}

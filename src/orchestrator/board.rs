@@ -1,0 +1,290 @@
+//! The board: what the loop knows, pinned up for whoever writes or asks for the status, and what people ask of the loop.
+//!
+//! The loop writes to it and never waits for it. What is read from it is put together only when somebody wants it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use super::{events::TroubledRun, facts::Facts, summary::Transitions};
+use crate::core::{
+    Agent, Code, Condition, Control, Finding, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble,
+};
+
+/// What the loop knows, and what is asked of it.
+#[derive(Debug)]
+pub struct Board {
+    known: Mutex<Known>,
+    /// Something on it has changed.
+    changed: Notify,
+    control: watch::Sender<Control>,
+    /// Whether what people ask is known, so that it is safe to act.
+    asked: watch::Sender<bool>,
+    /// Something else is asked than before.
+    asks: Notify,
+    /// Whether somebody brings what people ask.
+    has_secretary: AtomicBool,
+}
+
+/// All that is on it.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) facts: Facts,
+    pub(super) policy: Option<Policy>,
+    pub(super) pools: BTreeMap<String, Seen>,
+    /// What keeps the host from answering; `None` while it answers.
+    pub(super) host: Option<Finding>,
+    /// Whether the host was ever asked.
+    pub(super) host_asked: bool,
+    /// Why a changed configuration is not used.
+    pub(super) config: Option<Finding>,
+    /// Why what people ask is not known.
+    pub(super) control: Option<Finding>,
+    pub(super) since: Since,
+    pub(super) transitions: Transitions,
+}
+
+/// What is known of one pool.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) observed: Option<(PoolSnapshot, PoolPlan)>,
+    pub(super) agents: Option<Vec<Agent>>,
+    pub(super) polled_at: Option<Timestamp>,
+    pub(super) failure: Option<Finding>,
+    /// Why registrations are not changed.
+    pub(super) registration: Option<Finding>,
+    /// By agent template: why no agents of it are started.
+    pub(super) refusals: BTreeMap<String, Finding>,
+    /// The last agent that did not come online in time, and when it was given up.
+    pub(super) never_came: Option<(Finding, Timestamp)>,
+    pub(super) since: Since,
+}
+
+impl Default for Board {
+    /// Nothing is known, and nothing is asked.
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            changed: Notify::new(),
+            control: watch::Sender::new(Control::default()),
+            asked: watch::Sender::new(true),
+            asks: Notify::new(),
+            has_secretary: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Board {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something and says so.
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.known());
+        self.changed.notify_one();
+    }
+
+    fn change_pool(&self, pool: &str, change: impl FnOnce(&mut Seen)) {
+        self.change(|known| {
+            if let Some(seen) = known.pools.get_mut(pool) {
+                change(seen);
+            }
+        });
+    }
+
+    /// Waits until something has changed since the last time.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Begins with another configuration. What is known of pools that are still served stays.
+    pub(super) fn serves(&self, policy: &Policy, facts: Facts) {
+        self.change(|known| {
+            known.pools.retain(|name, _| policy.pools.iter().any(|pool| pool.name == *name));
+            for pool in &policy.pools {
+                let seen = known.pools.entry(pool.name.clone()).or_default();
+                (seen.failure, seen.registration) = (None, None);
+                seen.refusals.clear();
+            }
+            known.policy = Some(policy.clone());
+            known.facts = facts;
+        });
+    }
+
+    /// Another orchestrator acts from here on: what we know grows stale, and so does what we were asked.
+    pub(super) fn follows(&self) {
+        self.asked.send_replace(!self.has_secretary.load(Ordering::Relaxed));
+        self.change(|known| {
+            for seen in known.pools.values_mut() {
+                *seen = Seen::default();
+            }
+        });
+    }
+
+    /// The host answered or did not.
+    pub(super) fn host(&self, trouble: Option<Finding>) {
+        let mut known = self.known();
+        if known.host != trouble || !known.host_asked {
+            (known.host, known.host_asked) = (trouble, true);
+            self.changed.notify_one();
+        }
+    }
+
+    /// A poll of a pool failed.
+    pub(super) fn poll_failed(&self, pool: &str, failure: Finding) {
+        self.change_pool(pool, |seen| seen.failure = Some(failure));
+    }
+
+    /// What was observed, and what was made of it.
+    pub(super) fn planned(&self, pools: Vec<PoolSnapshot>, plans: Vec<PoolPlan>, now: Timestamp) {
+        self.change(|known| {
+            for (mut snapshot, plan) in pools.into_iter().zip(plans) {
+                let Some(seen) = known.pools.get_mut(&snapshot.pool) else { continue };
+                if let Some(agents) = snapshot.agents.take() {
+                    seen.agents = Some(agents);
+                }
+                (seen.failure, seen.polled_at) = (None, Some(now));
+                seen.observed = Some((snapshot, plan));
+            }
+        });
+    }
+
+    /// A pool of which nothing was refused in a plan.
+    pub(super) fn nothing_to_register(&self, plan: &Plan) {
+        for pool in &plan.pools {
+            if !plan.agents.iter().any(|action| action.pool == pool.pool) {
+                self.registered(&pool.pool, None);
+            }
+        }
+    }
+
+    /// A registration was changed or not.
+    pub(super) fn registered(&self, pool: &str, trouble: Option<Finding>) {
+        self.change_pool(pool, |seen| seen.registration = trouble);
+    }
+
+    /// An agent was given up that did not come online in time.
+    pub(super) fn never_came(&self, pool: &str, trouble: Option<&str>, now: Timestamp) {
+        let message = match trouble {
+            Some(trouble) => format!("an agent did not come online in time and was given up: {trouble}"),
+            None => "an agent did not come online in time and was given up".to_owned(),
+        };
+        let fix = format!(
+            "kubectl ado logs --pool '{pool}' shows its last words; slow images need a longer defaults.startTimeout"
+        );
+        let finding = Finding::new(Code::StartTimeout, message, Some(fix));
+        self.change_pool(pool, |seen| seen.never_came = Some((finding, now)));
+    }
+
+    /// An agent of a template was started or not.
+    pub(super) fn started(&self, pool: &str, template: &str, refusal: Option<Finding>) {
+        self.change_pool(pool, |seen| match refusal {
+            Some(refusal) => {
+                seen.refusals.insert(template.to_owned(), refusal);
+            }
+            None => {
+                seen.refusals.remove(template);
+            }
+        });
+    }
+
+    /// A changed configuration was refused or accepted.
+    pub(super) fn configured(&self, trouble: Option<Finding>) {
+        self.change(|known| known.config = trouble);
+    }
+
+    /// What people ask is unreadable, or readable again.
+    pub(super) fn control_trouble(&self, trouble: Option<Finding>) {
+        self.change(|known| known.control = trouble);
+    }
+
+    /// From here on, what people ask has to be known before anything is started.
+    pub(super) fn ask_first(&self) {
+        self.has_secretary.store(true, Ordering::Relaxed);
+        self.asked.send_replace(false);
+    }
+
+    /// What people ask, as far as it is known.
+    pub(super) fn asked_for(&self) -> Control {
+        self.control.borrow().clone()
+    }
+
+    /// What people ask. Says whether it is something else than before.
+    pub(super) fn asks(&self, control: Control) -> bool {
+        let is_new = self.control.send_if_modified(|known| {
+            let is_new = *known != control;
+            *known = control;
+            is_new
+        });
+        self.asked.send_replace(true);
+        if is_new {
+            self.asks.notify_one();
+            self.changed.notify_one();
+        }
+        is_new
+    }
+
+    /// What people ask is unreadable and stays what it was.
+    pub(super) fn asks_the_same(&self) {
+        self.asked.send_replace(true);
+    }
+
+    /// A report that was written before, by whomever: what has not changed since keeps its moment.
+    pub(super) fn continues(&self, report: &Report) {
+        let known = &mut *self.known();
+        for Condition { kind, status, last_transition_time, .. } in &report.conditions {
+            known.transitions.entry(kind.clone()).or_insert_with(|| (status.clone(), *last_transition_time));
+        }
+    }
+
+    /// The live runs that something keeps from starting.
+    pub(super) fn troubled_runs(&self) -> Vec<TroubledRun> {
+        let known = self.known();
+        let snapshots = known.pools.values().filter_map(|seen| Some(&seen.observed.as_ref()?.0));
+        let troubled = snapshots.flat_map(|snapshot| &snapshot.runs).filter(|run| run.is_live()).filter_map(|run| {
+            let Trouble { kind, message } = run.trouble.as_ref()?;
+            Some(TroubledRun { name: run.name.clone(), code: kind.code(), message: format!("{kind}: {message}") })
+        });
+        troubled.collect()
+    }
+
+    /// Waits until what people ask is known.
+    pub(super) async fn until_asked(&self) {
+        let mut asked = self.asked.subscribe();
+        // The sender lives as long as we do.
+        let _ = asked.wait_for(|asked| *asked).await;
+    }
+
+    /// Waits until something else is asked.
+    pub(super) async fn asks_anew(&self) {
+        self.asks.notified().await;
+    }
+
+    /// Makes a policy do as people ask.
+    pub(super) fn apply(&self, policy: &mut Policy, now: Timestamp) {
+        let control = self.control.borrow();
+        policy.retire = control.retire;
+        for pool in &mut policy.pools {
+            pool.paused = control.pause(&pool.name, now).cloned();
+        }
+    }
+
+    /// The status at a moment; `None` before anything is served.
+    #[must_use]
+    pub fn report(&self, now: Timestamp) -> Option<Report> {
+        let known = &mut *self.known();
+        let mut policy = known.policy.take()?;
+        self.apply(&mut policy, now);
+        let report = super::summary::report(known, &policy, now);
+        known.policy = Some(policy);
+        Some(report)
+    }
+}

@@ -1,0 +1,140 @@
+//! What Azure DevOps and the host refuse, as findings.
+
+use crate::{
+    azure_devops::Error,
+    core::{Code, Finding},
+    hosts::HostError,
+};
+
+/// Why a poll failed. What changes from poll to poll is left out, so that the same trouble stays the same finding.
+pub(super) fn of_poll(error: &Error) -> Finding {
+    let code = match error {
+        Error::Unauthorized(_) | Error::Token(_) => Code::TokenRejected,
+        Error::Forbidden(_) => Code::TokenLacksRights,
+        Error::NoSuchPool(_) => Code::PoolNotFound,
+        Error::UnfitPool { .. } => Code::PoolIsHosted,
+        Error::NotFound(_) => Code::OrganizationNotFound,
+        Error::Throttled(_) => Code::Throttled,
+        Error::Unreachable(_) => Code::Unreachable,
+        Error::Unavailable { .. } | Error::Unreadable(_) | Error::Gone(_) | Error::Busy(_) | Error::Taken(_) => {
+            Code::ServiceFailing
+        }
+    };
+    let message = match error {
+        Error::Throttled(_) => "Azure DevOps throttles this identity".to_owned(),
+        other => other.to_string(),
+    };
+    let fix = match error {
+        Error::Unauthorized(_) => Some(
+            "make a personal access token with the scope \"Agent Pools (read, manage)\" in this organization and store it: \
+             kubectl ado auth set"
+                .to_owned(),
+        ),
+        other => other.fix(),
+    };
+    Finding::new(code, message, fix)
+}
+
+/// Why a registration was not changed. `None` where that passes by itself.
+pub(super) fn of_registration(error: &Error) -> Option<Finding> {
+    match error {
+        Error::Busy(_) | Error::Gone(_) | Error::Throttled(_) => None,
+        Error::Forbidden(_) => Some(Finding::new(
+            Code::PoolNotManageable,
+            format!("registrations cannot be changed: {error}"),
+            error.fix(),
+        )),
+        Error::Taken(_) => Some(Finding::new(
+            Code::NoPlaceholder,
+            format!("the placeholder cannot be registered: {error}"),
+            Some("remove the agent of that name from the pool (Organization settings > Agent pools)".to_owned()),
+        )),
+        other => Some(of_poll(other)),
+    }
+}
+
+/// Why the host does not tell which agents run.
+pub(super) fn of_host(error: &HostError) -> Finding {
+    let code = match error {
+        HostError::Refused { reason: "forbidden" | "unauthorized", .. } => Code::OrchestratorForbidden,
+        _ => Code::HostFailing,
+    };
+    Finding::new(code, error.to_string(), error.fix().or_else(|| fix_of(code)))
+}
+
+/// Why the host did not start an agent of that name. The next one is refused under another name for the same reason.
+pub(super) fn of_start(error: &HostError, run: &str) -> Option<Finding> {
+    let code = match error {
+        // A name that is taken says nothing about the next one.
+        HostError::Collision { .. } => return None,
+        HostError::Unavailable(_) => Code::HostFailing,
+        HostError::Credential(_) => Code::TokenRejected,
+        HostError::Refused { reason, message, .. } => match *reason {
+            "quota" => Code::QuotaUsedUp,
+            // Both an account without a right and an admission webhook answer so.
+            "forbidden" if message.contains("cannot create resource") => Code::OrchestratorForbidden,
+            "forbidden" => Code::PodRefused,
+            "unauthorized" => Code::OrchestratorForbidden,
+            "not-found" | "terminating" => Code::NamespaceMissing,
+            "tls" | "configuration" | "unexpected" => Code::HostFailing,
+            _ => Code::TemplateRefused,
+        },
+    };
+    let message = error.to_string().replace(run, "NAME");
+    Some(Finding::new(code, message, error.fix().or_else(|| fix_of(code))))
+}
+
+fn fix_of(code: Code) -> Option<String> {
+    let line = match code {
+        Code::OrchestratorForbidden => "kubectl ado upgrade restores the orchestrator's Role",
+        Code::TemplateRefused => "kubectl ado template validate --server FILE shows what the API server refuses",
+        Code::PodRefused => "change the Job template so that the rule allows it, or the rule: the message names it",
+        Code::QuotaUsedUp => "raise the ResourceQuota of the namespace, or lower limits.maxAgents to what fits in it",
+        _ => return None,
+    };
+    Some(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_from_poll_to_poll_is_no_part_of_the_finding() {
+        let throttled = |seconds| of_poll(&Error::Throttled(Duration::from_secs(seconds)));
+        assert_eq!(throttled(30), throttled(29));
+    }
+
+    #[test]
+    fn each_failure_has_the_code_of_its_cause() {
+        let text = || "x".to_owned();
+        for (error, code) in [
+            (Error::Unauthorized(text()), Code::TokenRejected),
+            (Error::Forbidden(text()), Code::TokenLacksRights),
+            (Error::NotFound(text()), Code::OrganizationNotFound),
+            (Error::Unreachable(text()), Code::Unreachable),
+            (Error::NoSuchPool(text()), Code::PoolNotFound),
+            (Error::UnfitPool { pool: text(), reason: "r" }, Code::PoolIsHosted),
+            (Error::Unavailable { status: 503, message: text() }, Code::ServiceFailing),
+        ] {
+            assert_eq!(of_poll(&error).code, code, "{error}");
+        }
+        assert_eq!(
+            of_registration(&Error::Forbidden(text())).map(|finding| finding.code),
+            Some(Code::PoolNotManageable)
+        );
+        assert_eq!(of_registration(&Error::Busy(text())), None);
+    }
+
+    #[test]
+    fn a_refusal_is_the_same_for_the_next_name() {
+        let refused = |name: &str| {
+            let message = format!("cannot create the Job \"{name}\": quantity is wrong");
+            of_start(&HostError::Refused { reason: "invalid", message, fix: None }, name)
+        };
+        assert_eq!(refused("one"), refused("two"));
+        assert_eq!(refused("one").map(|finding| finding.code), Some(Code::TemplateRefused));
+    }
+}
