@@ -134,7 +134,7 @@ pub(super) enum Chosen {
     Default,
 }
 
-fn one_of(mut installs: Vec<Install>, namespace: String, chosen: Chosen) -> Result<Found, Failure> {
+pub(super) fn one_of(mut installs: Vec<Install>, namespace: String, chosen: Chosen) -> Result<Found, Failure> {
     if installs.len() > 1 {
         let names: Vec<_> = installs.iter().map(|install| install.namespace.as_str()).collect();
         return Err(Failure::new(

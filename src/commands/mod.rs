@@ -13,6 +13,7 @@ mod install;
 mod jobs;
 mod logging;
 mod logs;
+mod observed;
 mod pause;
 mod permissions;
 mod pools;
