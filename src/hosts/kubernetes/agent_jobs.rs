@@ -3,10 +3,11 @@
 //! Rights in the namespace: Jobs list, pods list. Who may not see pods still gets the Jobs.
 
 use jiff::Timestamp;
-use kube::{api::ListParams, core::Request};
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, api::ListParams, core::Request};
 use serde::Deserialize;
 
-use super::{keys, slim::Slim, slim_job::SlimJob, slim_pod::SlimPod};
+use super::{keys, slim::Slim, slim_job::SlimJob, slim_pod::SlimPod, trouble};
 use crate::{
     cluster::{Cluster, ClusterError},
     core::{Progress, RequestId, RunPhase, Trouble, pool_label},
@@ -100,6 +101,18 @@ pub async fn agent_jobs(cluster: &Cluster, namespace: &str, selector: &str) -> R
         .collect();
     jobs.sort_by(|one, other| (one.created_at, &one.name).cmp(&(other.created_at, &other.name)));
     Ok(AgentJobs { jobs, without_pods })
+}
+
+/// Why a Job has no pod, by what Events say of it. Needs the right to list Events, and says nothing without it.
+pub async fn why_no_pod(cluster: &Cluster, namespace: &str, job: &str) -> Option<Trouble> {
+    let api = Api::<Event>::namespaced(cluster.client.clone(), namespace);
+    let of_job =
+        ListParams::default().fields(&format!("involvedObject.kind=Job,involvedObject.name={job},type=Warning"));
+    let what = format!("list the Events in namespace \"{namespace}\"");
+    let found = cluster.call(&what, api.list(&of_job)).await.ok()?;
+    let refusals = found.into_iter().filter(|event| event.reason.as_deref() == Some("FailedCreate"));
+    let latest = refusals.max_by_key(|event| event.last_timestamp.clone().map(|time| time.0));
+    Some(trouble::of_refused_pod(&latest?.message?))
 }
 
 async fn list<T: Slim>(cluster: &Cluster, namespace: &str, selector: &str) -> Result<Vec<T>, ClusterError> {
