@@ -12,7 +12,7 @@ pub use colour::{ColorChoice, Paint, choose_color, has_cursor};
 pub use findings::{Level, finding};
 pub use format::{Format, write_json, write_yaml};
 pub use table::{aligned, table};
-pub use width::{columns, side_by_side, wrap};
+pub use width::{columns, side_by_side, wrap, wrap_from};
 
 /// Text that others wrote (pipeline names, server messages) with its control characters escaped, so that it cannot
 /// move the cursor or colour the terminal.

@@ -45,12 +45,18 @@ pub fn side_by_side(parts: &[String], indent: usize, columns: Option<usize>) -> 
 /// A text whose lines are broken between words; all but the first are indented.
 #[must_use]
 pub fn wrap(text: &str, indent: usize, columns: Option<usize>) -> String {
+    wrap_from(0, text, indent, columns)
+}
+
+/// [`wrap`] for a text that begins in this column.
+#[must_use]
+pub fn wrap_from(start: usize, text: &str, indent: usize, columns: Option<usize>) -> String {
     let Some(columns) = columns else { return text.to_owned() };
     let mut lines = String::new();
-    let mut length = 0;
+    let mut length = start;
     for word in text.split(' ') {
         let width = word.chars().count();
-        if length > 0 && length + 1 + width > columns {
+        if !lines.is_empty() && length + 1 + width > columns {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             length = indent;

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::{
     core::{Code, Finding, Severity},
-    output::{Paint, harmless, wrap},
+    output::{Paint, harmless, wrap, wrap_from},
 };
+
+/// The column in which the evidence begins.
+const TEXT: usize = 8;
 
 /// How a test came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -123,11 +126,9 @@ impl Explanation {
                 Outcome::Stop => ("STOP", paint.red("STOP")),
             };
             let code = test.code.map(|code| format!("{code} ")).unwrap_or_default();
-            let start = format!("{number:>2} ");
-            let line = format!("{start}{word:<4} {code}{}", harmless(&test.evidence));
-            let line = wrap_after(&line, 8, columns);
-            let rest = line.strip_prefix(&format!("{start}{word}")).unwrap_or_default();
-            writeln!(out, "{start}{painted}{rest}")?;
+            let text = wrap_from(TEXT, &format!("{code}{}", harmless(&test.evidence)), TEXT, columns);
+            let gap = " ".repeat(TEXT - 3 - word.len());
+            writeln!(out, "{number:>2} {painted}{gap}{text}")?;
         }
         if let Some(result) = &self.result {
             writeln!(out, "{}", wrap(&harmless(result), 2, columns))?;
@@ -137,13 +138,6 @@ impl Explanation {
         }
         Ok(())
     }
-}
-
-/// [`wrap`] that leaves the spaces of the line's start as they are.
-fn wrap_after(line: &str, start: usize, columns: Option<usize>) -> String {
-    let (head, text) = line.split_at_checked(start).unwrap_or((line, ""));
-    let text = wrap(text, start, columns.map(|columns| columns.saturating_sub(start)));
-    format!("{head}{text}")
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl Known<'_> {
 }
 
 /// A name as a shell takes it.
-pub(in crate::commands) fn quoted(name: &str) -> String {
+fn quoted(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.is_empty() && name.chars().all(is_plain) {
         name.to_owned()

@@ -14,7 +14,6 @@ use serde_json::json;
 
 use answer::Explanation;
 use common::Known;
-pub(super) use common::quoted;
 
 use super::{
     Exit, Failure,

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use changes::changes;
 use screen::Screen;
-pub(super) use view::finding_lines;
 use view::view;
 
 use super::{

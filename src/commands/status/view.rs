@@ -142,7 +142,7 @@ fn row(status: &InstallStatus, pool: &PoolReport, is_wide: bool, now: Timestamp)
 }
 
 /// The findings, the worst first, each with the pool that it concerns.
-pub(in crate::commands) fn finding_lines(status: &InstallStatus, paint: Paint, columns: Option<usize>) -> String {
+fn finding_lines(status: &InstallStatus, paint: Paint, columns: Option<usize>) -> String {
     let line = |found: &crate::commands::observed::PlacedFinding| {
         let of = &found.finding;
         let level = match of.severity {
