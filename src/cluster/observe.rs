@@ -226,19 +226,19 @@ mod tests {
 
     #[test]
     fn a_pod_that_is_not_ready_says_why() {
-        let pod = |status: serde_json::Value| {
+        let pod = |status: &serde_json::Value| {
             let pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
             pod_that_is_not_ready(pod).map(|seen| seen.reason)
         };
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-        assert_eq!(pod(ready), None);
+        assert_eq!(pod(&ready), None);
         let crash = json!({"phase": "Running", "containerStatuses": [{"name": "o", "image": "", "imageID": "", "ready": false,
             "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
             "lastState": {"terminated": {"exitCode": 2, "message": "error: ORG_URL is missing"}}}]});
-        assert_eq!(pod(crash).as_deref(), Some("CrashLoopBackOff: error: ORG_URL is missing"));
+        assert_eq!(pod(&crash).as_deref(), Some("CrashLoopBackOff: error: ORG_URL is missing"));
         let pending = json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
-        assert_eq!(pod(pending).as_deref(), Some("Unschedulable: 0/1 nodes"));
-        assert_eq!(pod(json!({"phase": "Pending"})).as_deref(), Some("Pending"));
+        assert_eq!(pod(&pending).as_deref(), Some("Unschedulable: 0/1 nodes"));
+        assert_eq!(pod(&json!({"phase": "Pending"})).as_deref(), Some("Pending"));
     }
 }

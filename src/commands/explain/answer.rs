@@ -73,7 +73,7 @@ impl Cause {
         Self { code, message, fix, stops: severity > Severity::Info }
     }
 
-    pub(super) fn as_note(mut self) -> Self {
+    pub(super) fn noted(mut self) -> Self {
         self.stops = false;
         self
     }
@@ -106,7 +106,7 @@ impl Explanation {
 
     /// Something to be known beside the tests.
     pub(super) fn note(&mut self, cause: Cause) {
-        self.test(Some(cause.as_note()), String::new);
+        self.test(Some(cause.noted()), String::new);
     }
 
     /// The end, where nothing stops it.

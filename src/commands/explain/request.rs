@@ -68,7 +68,7 @@ pub(super) fn explain(known: &Known<'_>, pool: &PoolReport, request: &RequestRep
     let of_verdict = verdict.and_then(cause_of);
     let job = verdict.and_then(|verdict| jobs.iter().find(|job| Some(&job.name) == verdict.run.as_ref()));
     let job = job.or(jobs.iter().rfind(|job| job.phase == RunPhase::Live));
-    let of_job = job.and_then(|job| trouble_of(job));
+    let of_job = job.and_then(trouble_of);
     explanation.test(of_verdict.or(of_job), || match (job, verdict) {
         (Some(job), _) => told(job),
         (None, Some(verdict)) => format!("an agent is seen to: {}", verdict.reason),

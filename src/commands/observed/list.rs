@@ -95,7 +95,10 @@ pub(in crate::commands) async fn print_list(
     }
     print(flags, kind, columns, &listed.rows, !flags.no_headers)?;
     let mut has_head = !listed.rows.is_empty();
-    while flags.watch {
+    if !flags.watch {
+        return Ok(Exit::Done);
+    }
+    loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         let next = match look().await {
             Ok(next) => next,
@@ -117,7 +120,6 @@ pub(in crate::commands) async fn print_list(
         }
         listed = next;
     }
-    Ok(Exit::Done)
 }
 
 fn tell(notes: &[String], said: &mut Vec<String>) {

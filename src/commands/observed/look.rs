@@ -12,7 +12,7 @@ use crate::{
         Exit, Failure,
         cluster_flags::{Chosen, ClusterFlags, Found, one_of},
     },
-    core::RunPhase,
+    core::{Code, RunPhase},
     hosts::kubernetes::{AGENT_JOBS, agent_jobs},
 };
 
@@ -50,14 +50,18 @@ async fn find(flags: &ClusterFlags, cluster: &Cluster) -> Result<(String, Sectio
     };
     match found {
         Found { namespace, install: Some(install), .. } => Ok((namespace, Ok(Some(install)))),
-        Found { namespace, install: None, .. } => Err(not_installed(&namespace)),
+        Found { namespace, install: None, chosen } => Err(not_installed(&namespace, chosen)),
     }
 }
 
-fn not_installed(namespace: &str) -> Failure {
+fn not_installed(namespace: &str, chosen: Chosen) -> Failure {
+    let place = match chosen {
+        Chosen::Asked => format!("in namespace \"{namespace}\""),
+        Chosen::Found | Chosen::Default => "in any namespace".to_owned(),
+    };
     Failure::new(
         Exit::Failed,
-        format!("ADO501 kubectl-ado is not installed in namespace \"{namespace}\""),
+        format!("{} kubectl-ado is not installed {place}", Code::NotInstalled),
         Some("kubectl ado install, or name its namespace with -n".into()),
     )
 }
