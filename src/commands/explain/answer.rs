@@ -129,6 +129,10 @@ impl Explanation {
             let text = wrap_from(TEXT, &format!("{code}{}", harmless(&test.evidence)), TEXT, columns);
             let gap = " ".repeat(TEXT - 3 - word.len());
             writeln!(out, "{number:>2} {painted}{gap}{text}")?;
+            if let Some(fix) = test.fix.as_ref().filter(|_| test.outcome == Outcome::Note) {
+                let text = wrap_from(TEXT, &format!("fix: {}", harmless(fix)), TEXT + 5, columns);
+                writeln!(out, "{}{text}", " ".repeat(TEXT))?;
+            }
         }
         if let Some(result) = &self.result {
             writeln!(out, "{}", wrap(&harmless(result), 2, columns))?;
@@ -156,6 +160,6 @@ mod tests {
         let mut out = Vec::new();
         explanation.write(&mut out, Paint::PLAIN, None).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "job request 7\n 1 ok   fine\n 2 note ADO208 m\n 3 STOP ADO208 m\nfix: f\n");
+        assert_eq!(text, "job request 7\n 1 ok   fine\n 2 note ADO208 m\n        fix: f\n 3 STOP ADO208 m\nfix: f\n");
     }
 }

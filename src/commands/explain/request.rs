@@ -14,6 +14,8 @@ use crate::{
 const DEMANDS: &[Code] = &[Code::UnsatisfiedDemand, Code::Pinned];
 const LIMITS: &[Code] = &[Code::AtMaximum, Code::ParallelJobsUsedUp];
 
+const REFUSED: &[Code] = &[Code::TemplateRefused, Code::PodRefused, Code::QuotaUsedUp];
+
 /// The job request of this number, and its pool.
 pub(super) fn find(status: &InstallStatus, id: RequestId) -> Option<(&PoolReport, &RequestReport)> {
     status.pools.iter().find_map(|pool| Some((pool, pool.requests.iter().find(|request| request.id == id)?)))
@@ -69,7 +71,9 @@ pub(super) fn explain(known: &Known<'_>, pool: &PoolReport, request: &RequestRep
     let job = verdict.and_then(|verdict| jobs.iter().find(|job| Some(&job.name) == verdict.run.as_ref()));
     let job = job.or(jobs.iter().rfind(|job| job.phase == RunPhase::Live));
     let of_job = job.and_then(trouble_of);
-    explanation.test(of_verdict.or(of_job), || match (job, verdict) {
+    // A start that was refused is told of the pool.
+    let refused = pool.findings.iter().find(|finding| REFUSED.contains(&finding.code)).map(Cause::of);
+    explanation.test(of_verdict.or(of_job).or(refused), || match (job, verdict) {
         (Some(job), _) => told(job),
         (None, Some(verdict)) => format!("an agent is seen to: {}", verdict.reason),
         (None, None) => "the planner has nothing against it".to_owned(),
