@@ -5,6 +5,7 @@
 mod check;
 mod config;
 mod explain;
+mod fake_api;
 mod install;
 mod observe;
 mod packaging;
