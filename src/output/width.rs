@@ -54,13 +54,13 @@ pub fn wrap_from(start: usize, text: &str, indent: usize, columns: Option<usize>
     let Some(columns) = columns else { return text.to_owned() };
     let mut lines = String::new();
     let mut length = start;
-    for word in text.split(' ') {
+    for (index, word) in text.split(' ').enumerate() {
         let width = word.chars().count();
-        if !lines.is_empty() && length + 1 + width > columns {
+        if index > 0 && length + 1 + width > columns {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             length = indent;
-        } else if !lines.is_empty() {
+        } else if index > 0 {
             lines.push(' ');
             length += 1;
         }
@@ -79,6 +79,8 @@ mod tests {
         assert_eq!(wrap("one two three", 2, Some(7)), "one two\n  three");
         assert_eq!(wrap("one two three", 2, None), "one two three");
         assert_eq!(wrap("averylongword x", 2, Some(5)), "averylongword\n  x");
+        assert_eq!(wrap("  fix: it", 7, Some(40)), "  fix: it");
+        assert_eq!(wrap_from(6, "one two", 2, Some(10)), "one\n  two");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use control_plane::{AuditEvent, pods};
-use kubectl_ado::core::PoolState;
+use kubectl_ado::core::{Code, Finding, PoolState};
 use serde_json::json;
 
 use crate::{
@@ -136,6 +136,78 @@ async fn a_watch_through_a_pipe_prints_a_line_for_each_change_and_ends_at_an_int
     assert_eq!(pools.out().lines().filter(|line| line.starts_with("Big GPU")).count(), 1, "{}", pools.out());
     let documents = json.out();
     assert!(documents.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{documents}");
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_watch_is_drawn_over_itself_in_colour() {
+    let stage = Stage::new("terminal").await;
+    let mut ill = report();
+    ill.findings.push(Finding::new(Code::TokenRejected, "401", None));
+    stage.play(&ill).await;
+    let size = nix::pty::Winsize { ws_row: 30, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 };
+    let shown = |no_color: bool| {
+        let pty = nix::pty::openpty(Some(&size), None).unwrap();
+        let mut command = stage.command(&["status", "-w"]);
+        command.env("TERM", "xterm").stdout(pty.slave);
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        let mut child = command.spawn().unwrap();
+        // Its end of the terminal is its own from now on.
+        drop(command);
+        let mut terminal = std::fs::File::from(pty.master);
+        let mut shown = String::new();
+        let mut buffer = [0; 4096];
+        // It is drawn a second time.
+        while shown.matches("\u{1b}[H").count() < 2 || !shown.ends_with("\u{1b}[J") {
+            let length = terminal.read(&mut buffer).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        shown
+    };
+    let coloured = shown(false);
+    assert_eq!(coloured.matches("\u{1b}[2J").count(), 1, "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[31mError\u{1b}[0m ADO101"), "{coloured:?}");
+    // The head is broken at the terminal's width.
+    assert!(coloured.contains("\u{1b}[K\r\n               "), "{coloured:?}");
+    let plain = shown(true);
+    assert!(plain.contains("Error ADO101") && !plain.contains("\u{1b}[31m"), "{plain:?}");
+}
+
+#[tokio::test]
+async fn each_way_to_end_has_its_exit_code() {
+    let stage = Stage::new("exits").await;
+    let mut ill = report();
+    ill.findings.push(Finding::new(Code::TokenRejected, "401", None));
+    stage.play(&ill).await;
+    let commands: [(&[&str], i32); 18] = [
+        (&["status"], 3),
+        (&["status", "-o", "wide"], 3),
+        (&["status", "-o", "json"], 3),
+        (&["status", "-o", "yaml"], 3),
+        (&["status", "-o", "name"], 2),
+        (&["status", "windows"], 1),
+        (&["status", "--for", "healthy", "--timeout", "1s"], 4),
+        (&["pools"], 0),
+        (&["agents", "-o", "yaml"], 0),
+        (&["queue"], 0),
+        (&["jobs"], 0),
+        (&["jobs", "-l", "in valid"], 1),
+        (&["explain", "linux"], 3),
+        (&["explain", "linux", "-o", "json"], 3),
+        (&["explain"], 2),
+        (&["pause"], 2),
+        (&["pause", "linux", "--until", "yesterday"], 2),
+        (&["version", "-o", "json"], 0),
+    ];
+    for (arguments, code) in commands {
+        let ran = stage.run(arguments).ends(code);
+        let is_error = matches!(code, 1 | 2 | 4);
+        assert_eq!(ran.err.contains("error: "), is_error, "{arguments:?}: {ran:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,15 +7,15 @@ use serde_json::json;
 
 use crate::stage::{Ran, Stage, VERSION, linux, plugin, report, waits};
 
-/// What differs from run to run: the namespace, the version, moments, and ages of less than two minutes.
+/// What differs from run to run: the namespace, the version, moments, and ages that count seconds.
 fn steady(text: &str, namespace: &str) -> String {
     let text = text.replace(namespace, "NAMESPACE").replace(VERSION, "VERSION");
     let mut steady = String::new();
     let mut word = String::new();
     let mut end = |word: &mut String, steady: &mut String| {
-        let seconds = word
-            .strip_suffix('s')
-            .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()));
+        let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        let of_seconds = word.strip_suffix('s').map(|rest| rest.split_once('m').unwrap_or(("0", rest)));
+        let seconds = of_seconds.is_some_and(|(minutes, seconds)| number(minutes) && number(seconds));
         let moment = word.len() >= 20 && word.as_bytes()[10] == b'T' && word.ends_with('Z') && word.starts_with("20");
         steady.push_str(if seconds {
             "#s"
@@ -100,11 +100,15 @@ async fn what_is_printed_is_as_it_was() {
             }
         }
     }
-    let mut waiting = report();
     let verdict = json!({"reason": "ImageNotPulled", "code": "ADO401", "run": "agent-job-abc-7",
         "message": "the image cannot be pulled (agent-job-abc-7): ErrImagePull: not found",
         "fix": "correct the image: kubectl ado config set pools.linux.templates.default.image=IMAGE"});
-    waits(&mut waiting, &verdict);
+    // Anew for each command, so that nothing grows old meanwhile.
+    let waiting = || {
+        let mut waiting = report();
+        waits(&mut waiting, &verdict);
+        waiting
+    };
     let commands: [(&str, &[&[&str]]); 8] = [
         (
             "status",
@@ -149,10 +153,11 @@ async fn what_is_printed_is_as_it_was() {
     for (name, all) in commands {
         let mut transcript = Transcript::new(namespace);
         for arguments in all {
-            stage.play(&waiting).await;
+            stage.play(&waiting()).await;
             transcript.add("", arguments, &stage.run(arguments));
         }
         let first = all[0];
+        stage.play(&waiting()).await;
         let mut narrow = stage.command(first);
         narrow.env("COLUMNS", "60");
         transcript.add("on 60 columns", first, &Ran::of(narrow));
@@ -166,7 +171,7 @@ async fn what_is_printed_is_as_it_was() {
         transcript.add("", &absent, &stage.run(&absent));
         transcript.is(name);
     }
-    let mut old = waiting;
+    let mut old = waiting();
     old.reported_at = crate::stage::ago(3000);
     linux(&mut old).requests.clear();
     stage.play(&old).await;
