@@ -8,12 +8,13 @@ use super::{
     agents::agent_status,
     cluster_flags::ClusterFlags,
     observed::{
-        Column, InstallStatus, ListFlags, Listed, Row, doubts, look, look_everywhere, or_interrupted, print_list, since,
+        Column, InstallStatus, ListFlags, Listed, Row, doubts, look, look_everywhere, or_interrupted, print_list,
+        since, unknown_pool,
     },
 };
 use crate::{
     core::{AgentReport, Progress, RequestReport, RunPhase},
-    hosts::kubernetes::{AGENT_JOBS, AgentJob, agent_jobs, jobs_of_pool},
+    hosts::kubernetes::{AgentJob, agent_jobs, jobs_of_installation, jobs_of_pool},
     output::age,
 };
 
@@ -57,10 +58,6 @@ impl Args {
 
     async fn list(&self) -> Result<Exit, Failure> {
         let cluster = self.cluster.open()?;
-        let mut selector = self.pool.as_deref().map_or_else(|| AGENT_JOBS.to_owned(), jobs_of_pool);
-        if let Some(labels) = &self.selector {
-            selector = format!("{selector},{labels}");
-        }
         let list = async || {
             let all = if self.list.all_namespaces {
                 look_everywhere(&cluster).await?
@@ -72,6 +69,7 @@ impl Args {
             for status in all {
                 // The Jobs are there without any report.
                 doubts(&status, true, &mut listed.notes)?;
+                let selector = self.selector(&status)?;
                 let found = agent_jobs(&cluster, &status.agents_namespace, &selector).await?;
                 listed.notes.extend(found.without_pods.map(|error| format!("Warning: {}", error.message)));
                 listed.rows.extend(found.jobs.iter().map(|job| row(&status, job, Timestamp::now())));
@@ -79,6 +77,22 @@ impl Args {
             Ok(listed)
         };
         print_list(&self.list, "AgentJobList", COLUMNS, list).await
+    }
+
+    /// What is asked for, of this installation alone: others may have their agents in the same namespace.
+    fn selector(&self, status: &InstallStatus) -> Result<String, Failure> {
+        let mut selectors = vec![jobs_of_installation(status.orchestrator.installation.as_deref())];
+        if let Some(name) = &self.pool {
+            // Where no pool is known, nothing can be said against a name.
+            let pool = match status.pool(name) {
+                Some(pool) => &pool.name,
+                None if status.pools.is_empty() || self.list.all_namespaces => name,
+                None => return Err(unknown_pool(status, name)),
+            };
+            selectors.push(jobs_of_pool(pool));
+        }
+        selectors.extend(self.selector.clone());
+        Ok(selectors.join(","))
     }
 }
 

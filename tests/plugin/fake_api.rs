@@ -21,9 +21,12 @@ use tokio::sync::watch;
 
 use crate::stage::{Ran, plugin};
 
+/// A pod, and what its container has said.
+type PodAndLog = (Value, watch::Sender<String>);
+
 #[derive(Clone, Default)]
 struct Shared {
-    pods: Arc<Mutex<BTreeMap<String, (Value, watch::Sender<String>)>>>,
+    pods: Arc<Mutex<BTreeMap<String, PodAndLog>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 

@@ -16,5 +16,6 @@ mod stage;
 mod template;
 mod transcripts;
 mod uninstall;
+#[allow(dead_code, reason = "the tests of the main job need more of it")]
 #[path = "../main_job/world.rs"]
 mod world;

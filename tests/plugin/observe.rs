@@ -99,7 +99,15 @@ async fn a_job_is_joined_to_its_pod_its_agent_and_its_pipeline_run() {
     assert_eq!(cells("agent-job-abc-7")[1..4], ["linux", "ImagePullBackOff", "<none>"]);
     let wide = stage.run(&["jobs", "-o", "wide", "-l", "kubectl-ado/request=5"]).ends(0).out;
     assert!(wide.contains("_build/results?buildId=1005") && !wide.contains("abc-7"), "{wide}");
-    let names = stage.run(&["jobs", "linux", "-o", "name"]).ends(0).out;
+    // Another installation's Job in the same namespace is not ours.
+    stage.job("agent-job-xyz-5", 5).await;
+    let label = "kubectl-ado/installation=another";
+    let kubectl =
+        |arguments: &[&str]| stage.plane.kubectl(&[&["-n", stage.namespace.name()], arguments].concat()).unwrap();
+    kubectl(&["label", "job", "agent-job-xyz-5", label, "--overwrite"]);
+    let unknown = stage.run(&["jobs", "windows"]).ends(1);
+    assert!(unknown.err.contains("serves no pool \"windows\""), "{}", unknown.err);
+    let names = stage.run(&["jobs", "LINUX", "-o", "name"]).ends(0).out;
     assert_eq!(names, "job.batch/agent-job-abc-5\njob.batch/agent-job-abc-7\n");
     // What is printed as a name can be given to kubectl.
     stage.plane.kubectl(&["-n", stage.namespace.name(), "get", names.lines().next().unwrap()]).unwrap();

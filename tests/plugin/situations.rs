@@ -99,7 +99,7 @@ const REPORTED: &[Situation] = &[
     Situation {
         name: "the pool's maximum is reached",
         stage: |report| {
-            waits(report, &verdict("ADO209", "at the maximum of 20 agents of the pool", "limits.maxAgents=40"))
+            waits(report, &verdict("ADO209", "at the maximum of 20 agents of the pool", "limits.maxAgents=40"));
         },
         subject: "linux",
         code: "ADO209",
@@ -182,7 +182,7 @@ const REPORTED: &[Situation] = &[
     Situation {
         name: "agents fail one after the other",
         stage: |report| {
-            waits(report, &verdict("ADO405", "3 agents failed (exit code 1)", "kubectl ado logs --pool linux"))
+            waits(report, &verdict("ADO405", "3 agents failed (exit code 1)", "kubectl ado logs --pool linux"));
         },
         subject: "7",
         code: "ADO405",

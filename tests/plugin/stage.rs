@@ -149,7 +149,7 @@ impl Stage {
     /// An agent's Job of pool `linux` for a job request, and the name of its pod.
     pub(crate) async fn job(&self, name: &str, request: i64) -> String {
         let labels = json!({"app.kubernetes.io/managed-by": "kubectl-ado", "app.kubernetes.io/component": "agent",
-            "kubectl-ado/pool": "linux", "kubectl-ado/request": request.to_string(), "kubectl-ado/attempt": "1"});
+            "kubectl-ado/installation": "0123456789abcdef", "kubectl-ado/pool": "linux", "kubectl-ado/request": request.to_string(), "kubectl-ado/attempt": "1"});
         let notes = json!({"kubectl-ado/pool": "linux", "kubectl-ado/template": "default",
             "kubectl-ado/organization": "https://dev.azure.com/contoso"});
         let job = json!({"apiVersion": "batch/v1", "kind": "Job",

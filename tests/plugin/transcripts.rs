@@ -12,7 +12,7 @@ fn steady(text: &str, namespace: &str) -> String {
     let text = text.replace(namespace, "NAMESPACE").replace(VERSION, "VERSION");
     let mut steady = String::new();
     let mut word = String::new();
-    let mut end = |word: &mut String, steady: &mut String| {
+    let end = |word: &mut String, steady: &mut String| {
         let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
         let of_seconds = word.strip_suffix('s').map(|rest| rest.split_once('m').unwrap_or(("0", rest)));
         let seconds = of_seconds.is_some_and(|(minutes, seconds)| number(minutes) && number(seconds));
@@ -96,7 +96,9 @@ async fn what_is_printed_is_as_it_was() {
         match request {
             5 => pods::set_pod_running(&stage.client, namespace, &pod).await.unwrap(),
             _ => {
-                pods::set_image_pull_error(&stage.client, namespace, &pod, "registry.example/agent:typo").await.unwrap()
+                pods::set_image_pull_error(&stage.client, namespace, &pod, "registry.example/agent:typo")
+                    .await
+                    .unwrap();
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
         cluster_flags::{Chosen, ClusterFlags, Found, one_of},
     },
     core::{Code, RunPhase},
-    hosts::kubernetes::{AGENT_JOBS, agent_jobs},
+    hosts::kubernetes::{agent_jobs, jobs_of_installation},
 };
 
 /// The most calls that one look makes.
@@ -73,8 +73,9 @@ async fn judged(cluster: &Cluster, seen: &Observation, before: usize) -> Install
     if is_known || cluster.calls() - before + 2 > MOST_CALLS {
         return status;
     }
+    let selector = jobs_of_installation(status.orchestrator.installation.as_deref());
     // Whoever may not list Jobs has been told enough already.
-    if let Ok(found) = agent_jobs(cluster, &seen.agents_namespace, AGENT_JOBS).await {
+    if let Ok(found) = agent_jobs(cluster, &seen.agents_namespace, &selector).await {
         let mut counts = JobCounts::default();
         for job in found.jobs {
             match job.phase {

@@ -16,6 +16,15 @@ use crate::{
 /// What the Jobs and the pods of all agents are selected by.
 pub const AGENT_JOBS: &str = "app.kubernetes.io/managed-by=kubectl-ado";
 
+/// The selector of the Jobs of one installation, of all of them where it is not known: several may share a namespace.
+#[must_use]
+pub fn jobs_of_installation(installation: Option<&str>) -> String {
+    match installation {
+        Some(id) => format!("{AGENT_JOBS},{}={id}", keys::INSTALLATION),
+        None => AGENT_JOBS.to_owned(),
+    }
+}
+
 /// The selector of one pool's Jobs and pods.
 #[must_use]
 pub fn jobs_of_pool(pool: &str) -> String {

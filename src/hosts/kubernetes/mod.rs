@@ -40,7 +40,9 @@ use jiff::Timestamp;
 use kube::Client;
 use secrecy::ExposeSecret;
 
-pub use agent_jobs::{AGENT_JOBS, AgentJob, AgentJobs, agent_jobs, jobs_of_pool, jobs_of_request, why_no_pod};
+pub use agent_jobs::{
+    AGENT_JOBS, AgentJob, AgentJobs, agent_jobs, jobs_of_installation, jobs_of_pool, jobs_of_request, why_no_pod,
+};
 pub use documents::DocumentProblem;
 pub(super) use failure::refused;
 pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};
