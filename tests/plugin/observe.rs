@@ -338,6 +338,7 @@ fn a_cluster_that_does_not_answer_ends_each_command_in_time() {
             let ran = Ran::of(command).ends(code);
             assert!(ran.took < Duration::from_secs(3), "{arguments:?} took {:?}", ran.took);
             assert!(!ran.err.is_empty() && ran.out.len() < 100, "{arguments:?}: {ran:?}");
+            assert_eq!(ran.err.contains("fix: `kubectl version` has to reach"), code == 1, "{arguments:?}: {ran:?}");
         }
     }
 }
