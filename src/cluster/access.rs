@@ -1,6 +1,13 @@
 //! The plugin's way to a cluster: a client whose calls all have the deadline of `--request-timeout`.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use kube::Client;
 
@@ -16,6 +23,7 @@ pub struct Cluster {
     /// The namespace of the kubeconfig's context.
     pub context_namespace: String,
     deadline: Duration,
+    calls: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Cluster {
@@ -36,7 +44,13 @@ impl Cluster {
         let context_namespace = config.default_namespace.clone();
         let client = Client::try_from(config)
             .map_err(|error| ClusterError::from_kube(&format!("use the cluster {url} of {origin}"), &error))?;
-        Ok(Self { client, url, context_namespace, deadline: access.request_timeout.unwrap_or(super::DEADLINE) })
+        Ok(Self {
+            client,
+            url,
+            context_namespace,
+            deadline: access.request_timeout.unwrap_or(super::DEADLINE),
+            calls: Arc::default(),
+        })
     }
 
     /// Makes one call. `what` completes the sentence "cannot …".
@@ -45,6 +59,26 @@ impl Cluster {
     ///
     /// The call failed or took longer than `--request-timeout`.
     pub async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
-        call_within(self.deadline, what, call).await
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        let answer = call_within(self.deadline, what, call).await;
+        let milliseconds = began.elapsed().as_millis();
+        match &answer {
+            Ok(_) => tracing::debug!(milliseconds, "{what}"),
+            Err(error) => tracing::debug!(milliseconds, "{}", error.message),
+        }
+        answer
+    }
+
+    /// How many calls have been made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How long one call may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 }

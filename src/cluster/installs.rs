@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    fn deployment(variables: serde_json::Value) -> Deployment {
+    fn deployment(variables: &serde_json::Value) -> Deployment {
         serde_json::from_value(json!({
             "metadata": {"name": "kubectl-ado", "namespace": "ado-system"},
             "spec": {"selector": {}, "template": {"spec": {"containers": [
@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn agents_live_where_job_namespace_says_and_else_beside_their_orchestrator() {
-        let apart = install(deployment(json!([{"name": "JOB_NAMESPACE", "value": "agents"}])));
+        let apart = install(deployment(&json!([{"name": "JOB_NAMESPACE", "value": "agents"}])));
         assert_eq!((apart.namespace.as_str(), apart.agents_namespace.as_str()), ("ado-system", "agents"));
         let own = json!([{"name": "JOB_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}]);
-        assert_eq!(install(deployment(own)).agents_namespace, "ado-system");
+        assert_eq!(install(deployment(&own)).agents_namespace, "ado-system");
     }
 }

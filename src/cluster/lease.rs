@@ -79,7 +79,7 @@ impl LeaseStore for NamedLease {
     }
 }
 
-fn view(lease: Lease) -> LeaseView {
+pub(super) fn view(lease: Lease) -> LeaseView {
     let spec = lease.spec.unwrap_or_default();
     let time = |time: Option<MicroTime>| time.map(|time| time.0);
     let record = LeaseRecord {

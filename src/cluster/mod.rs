@@ -4,19 +4,23 @@
 mod access;
 mod call;
 mod client;
+mod control;
 mod error;
 mod installs;
 mod kubeconfig;
 mod lease;
+mod observe;
 mod proxy;
 mod status_store;
 
 pub use access::Cluster;
 pub use call::{DEADLINE, call};
 pub use client::{Access, connect};
+pub use control::change_control;
 pub use error::{ClusterError, ErrorKind};
 pub use installs::{
     CONTROL_KEY, INSTALL_LABELS, Install, STATUS_KEY, STATUS_LABELS, control_name, find_installs, status_name,
 };
 pub use lease::{LeaseStore, NamedLease};
+pub use observe::{LeaseSeen, Observation, PodSeen, Rollout, Section, StatusSeen, observe, observe_status};
 pub use status_store::{Happening, NamedStatus, StatusStore, Subject};

@@ -134,7 +134,7 @@ pub(super) enum Chosen {
     Default,
 }
 
-fn one_of(mut installs: Vec<Install>, namespace: String, chosen: Chosen) -> Result<Found, Failure> {
+pub(super) fn one_of(mut installs: Vec<Install>, namespace: String, chosen: Chosen) -> Result<Found, Failure> {
     if installs.len() > 1 {
         let names: Vec<_> = installs.iter().map(|install| install.namespace.as_str()).collect();
         return Err(Failure::new(
@@ -153,7 +153,10 @@ fn one_of(mut installs: Vec<Install>, namespace: String, chosen: Chosen) -> Resu
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         let exit = if error.kind == ErrorKind::Configuration { Exit::Usage } else { Exit::Failed };
-        Self::new(exit, error.message, error.fix)
+        let is_silent = matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout);
+        let reach =
+            "`kubectl version` has to reach the cluster with the same context; --request-timeout gives it more time";
+        Self::new(exit, error.message, error.fix.or_else(|| is_silent.then(|| reach.to_owned())))
     }
 }
 

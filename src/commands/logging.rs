@@ -20,6 +20,24 @@ pub(super) enum LogFormat {
 /// we tell it once.
 const QUIET: &str = "warn,kube_client=off,kubectl_ado=info";
 
+/// What `-v` shows. Requests are told by method and address, answers by what they say of themselves; neither what is sent
+/// nor a header of it, so that no credential is ever among it.
+fn verbose(level: u8) -> &'static str {
+    match level {
+        0 => QUIET,
+        1..=3 => "warn,kube_client=off,kubectl_ado=info",
+        4..=5 => "warn,kube_client=off,kubectl_ado=debug",
+        6..=7 => "warn,kube_client::client::builder=debug,kube_client=info,kubectl_ado=debug",
+        8.. => "info,kube_client=debug,tower=debug,hyper_util=debug,kubectl_ado=trace",
+    }
+}
+
+/// Starts telling, on standard error, what a command does: `-v`.
+pub(super) fn start_verbose(level: u8) {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(verbose(level))).with_writer(std::io::stderr);
+    let _ = lines.with_ansi(false).with_target(level >= 8).try_init();
+}
+
 /// Starts logging to standard error. RUST_LOG chooses what is logged; without it, what this project has to say.
 pub(super) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));

@@ -13,6 +13,7 @@ mod install;
 mod jobs;
 mod logging;
 mod logs;
+mod observed;
 mod pause;
 mod permissions;
 mod pools;
@@ -34,10 +35,18 @@ use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
+use crate::output::{ColorChoice, choose_color};
+
 /// Azure Pipelines agents on Kubernetes, one for each queued pipeline job.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-ado", bin_name = "kubectl ado", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
+    /// When to colour what is printed
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    color: ColorChoice,
+    /// How much to tell of what is done: 4, 6 with requests, 8 with more
+    #[arg(short = 'v', long = "v", global = true, default_value_t = 0, value_name = "LEVEL", help_heading = "Output")]
+    verbosity: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,12 +85,21 @@ enum Command {
 /// Runs the command that the process's arguments ask for and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    choose_color(cli.color);
+    if cli.verbosity > 0 && !matches!(cli.command, Command::Serve(_)) {
+        logging::start_verbose(cli.verbosity);
+    }
     // kube and reqwest both use whatever provider is installed; without one they panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli.command));
+            // A name that is still being resolved is nothing to wait for.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.into()),
     };
     match result {
@@ -114,7 +132,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Template(args) => args.run().await,
         Command::Demo(args) => args.run().await,
         Command::Simulate(args) => args.run(),
-        Command::Version(args) => args.run(),
+        Command::Version(args) => args.run().await,
         Command::Completion(args) => args.run().await,
         Command::Permissions(args) => args.run().await,
         Command::Serve(args) => args.run().await,

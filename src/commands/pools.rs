@@ -1,17 +1,87 @@
-//! `pools`.
+//! `pools`: the agent pools as a list.
 
-use super::{Exit, Failure, cluster_flags::ClusterFlags};
+use jiff::Timestamp;
+use serde_json::json;
 
-/// List the agent pools that are served
+use super::{
+    Exit, Failure,
+    cluster_flags::ClusterFlags,
+    observed::{Column, InstallStatus, ListFlags, Row, list_reported, or_interrupted, since},
+};
+use crate::{
+    core::{PoolReport, PoolState},
+    output::age,
+};
+
+const COLUMNS: &[Column] = &[
+    Column::new("NAME"),
+    Column::new("STATE"),
+    Column::new("QUEUED"),
+    Column::new("STARTING"),
+    Column::new("BUSY"),
+    Column::new("IDLE"),
+    Column::wide("OFFLINE"),
+    Column::new("MIN"),
+    Column::new("MAX"),
+    Column::wide("TEMPLATES"),
+    Column::passing("POLLED"),
+];
+
+/// List the agent pools
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Only this agent pool
+    #[arg(value_name = "POOL")]
+    pool: Option<String>,
+    #[command(flatten)]
+    list: ListFlags,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let _ = self.cluster.open()?;
-        Err(Failure::new(Exit::Failed, "not there yet", None))
+        or_interrupted(list_reported(&self.cluster, &self.list, self.pool.as_deref(), "PoolList", COLUMNS, rows)).await
     }
+}
+
+fn rows(status: &InstallStatus, pool: &PoolReport) -> Vec<Row> {
+    let polled = pool.last_polled_at.map_or("<never>".to_owned(), |at| age(since(at, Timestamp::now())));
+    let templates: Vec<_> = pool.templates.iter().map(|template| template.name.as_str()).collect();
+    let cells = vec![
+        pool.name.clone(),
+        state(status, pool),
+        pool.queued.to_string(),
+        pool.starting.to_string(),
+        pool.busy.to_string(),
+        pool.idle.to_string(),
+        pool.offline.map_or("<unknown>".to_owned(), |count| count.to_string()),
+        pool.min.to_string(),
+        pool.max.map_or("<none>".to_owned(), |max| max.to_string()),
+        templates.join(","),
+        polled,
+    ];
+    let document = json!({ "namespace": status.namespace, "stale": status.stale, "pool": summary(pool) });
+    vec![Row { namespace: status.namespace.clone(), name: pool.name.clone(), cells, document }]
+}
+
+/// A pool without its requests and agents, which `queue` and `agents` list.
+fn summary(pool: &PoolReport) -> PoolReport {
+    PoolReport { requests: Vec::new(), agents: Vec::new(), ..pool.clone() }
+}
+
+/// A pool's state; that of an old report is none.
+pub(super) fn state(status: &InstallStatus, pool: &PoolReport) -> String {
+    if status.stale {
+        return "Stale".to_owned();
+    }
+    match pool.state {
+        PoolState::Unknown => "Unknown",
+        PoolState::Healthy => "Healthy",
+        PoolState::Scaling => "Scaling",
+        PoolState::AtLimit => "AtLimit",
+        PoolState::Paused => "Paused",
+        PoolState::Degraded => "Degraded",
+    }
+    .to_owned()
 }

@@ -1,17 +1,71 @@
-//! `queue`.
+//! `queue`: the job requests that wait, and what for.
 
-use super::{Exit, Failure, cluster_flags::ClusterFlags};
+use jiff::Timestamp;
+use serde_json::json;
 
-/// List the job requests that wait or run
+use super::{
+    Exit, Failure,
+    cluster_flags::ClusterFlags,
+    observed::{Column, InstallStatus, ListFlags, Row, list_reported, or_interrupted, since},
+};
+use crate::{
+    core::{PoolReport, RequestReport},
+    output::age,
+};
+
+const COLUMNS: &[Column] = &[
+    Column::new("REQUEST"),
+    Column::new("POOL"),
+    Column::new("PIPELINE"),
+    Column::wide("RUN"),
+    Column::new("REASON"),
+    Column::new("CODE"),
+    Column::wide("AGENT"),
+    Column::wide("DEMANDS"),
+    Column::wide("LINK"),
+    Column::passing("AGE"),
+];
+
+/// List the job requests that wait, and what for
+///
+/// `kubectl ado explain REQUEST` tells more about one of them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Only the queue of this agent pool
+    #[arg(value_name = "POOL")]
+    pool: Option<String>,
+    #[command(flatten)]
+    list: ListFlags,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let _ = self.cluster.open()?;
-        Err(Failure::new(Exit::Failed, "not there yet", None))
+        or_interrupted(list_reported(&self.cluster, &self.list, self.pool.as_deref(), "QueueList", COLUMNS, rows)).await
     }
+}
+
+fn rows(status: &InstallStatus, pool: &PoolReport) -> Vec<Row> {
+    let mut waiting: Vec<_> = pool.requests.iter().filter(|request| request.received_at.is_none()).collect();
+    waiting.sort_by_key(|request| (request.queued_at, request.id));
+    waiting.into_iter().map(|request| row(status, pool, request)).collect()
+}
+
+fn row(status: &InstallStatus, pool: &PoolReport, request: &RequestReport) -> Row {
+    let verdict = request.verdict.as_ref();
+    let cells = vec![
+        request.id.to_string(),
+        pool.name.clone(),
+        request.pipeline.clone().unwrap_or_default(),
+        request.pipeline_run.clone().unwrap_or_default(),
+        verdict.map_or("<unknown>".to_owned(), |verdict| verdict.reason.clone()),
+        verdict.and_then(|verdict| verdict.code).map(|code| code.to_string()).unwrap_or_default(),
+        request.agent.clone().or_else(|| verdict.and_then(|verdict| verdict.run.clone())).unwrap_or_default(),
+        request.demands.join(","),
+        request.url.clone().unwrap_or_default(),
+        request.queued_at.map_or("<unknown>".to_owned(), |at| age(since(at, Timestamp::now()))),
+    ];
+    let document = json!({ "namespace": status.namespace, "pool": pool.name, "request": request });
+    Row { namespace: status.namespace.clone(), name: request.id.to_string(), cells, document }
 }

@@ -25,6 +25,11 @@ pub(super) async fn watch(stopper: &Stopper, caught: &Caught) -> std::io::Result
     std::process::exit(second.code().into());
 }
 
+/// Waits for one signal.
+pub(super) async fn caught() -> std::io::Result<Exit> {
+    Ok(Signals::new()?.next().await)
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

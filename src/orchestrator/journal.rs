@@ -243,8 +243,12 @@ mod tests {
             let message = format!("pods \"{run}-x1y2z\" is forbidden: exceeded quota: q, limited: pods=10");
             (RequestId(number), Verdict::Trouble { run, trouble: Trouble { kind: TroubleKind::Quota, message } })
         };
-        let pool =
-            PoolPlan { pool: "Default".into(), counts: Counts::default(), verdicts: (1..=30).map(refused).collect() };
+        let pool = PoolPlan {
+            pool: "Default".into(),
+            counts: Counts::default(),
+            verdicts: (1..=30).map(refused).collect(),
+            unfilled: Vec::new(),
+        };
         let told = "a quota is used up: pods \"…\" is forbidden: exceeded quota: q, limited: pods=10";
         assert_eq!(reasons(&pool), [told]);
     }

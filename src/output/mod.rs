@@ -1,12 +1,18 @@
 //! How things are shown: tables as kubectl prints them, ages, and other people's text made harmless.
 
 mod age;
+mod colour;
+mod findings;
 mod format;
 mod table;
+mod width;
 
 pub use age::age;
+pub use colour::{ColorChoice, Paint, choose_color, has_cursor};
+pub use findings::{Level, finding};
 pub use format::{Format, write_json, write_yaml};
-pub use table::table;
+pub use table::{aligned, table};
+pub use width::{columns, side_by_side, wrap, wrap_from};
 
 /// Text that others wrote (pipeline names, server messages) with its control characters escaped, so that it cannot
 /// move the cursor or colour the terminal.

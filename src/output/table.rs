@@ -8,8 +8,13 @@ use tabled::{
 /// A table of a head and rows, each line without trailing spaces and ended by a line feed.
 #[must_use]
 pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    aligned(std::iter::once(head.map(str::to_owned).to_vec()).chain(rows.into_iter().map(Vec::from)))
+}
+
+/// Lines whose columns are aligned, with no head of their own: for lists whose columns depend on flags.
+#[must_use]
+pub fn aligned(rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut builder = Builder::default();
-    builder.push_record(head);
     for row in rows {
         builder.push_record(row);
     }

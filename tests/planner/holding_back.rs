@@ -130,8 +130,11 @@ fn an_installation_that_is_given_up_goes_bit_by_bit_and_never_a_busy_agent() {
 #[test]
 fn what_remains_is_told_apart() {
     let policy = simple();
-    let placeholder =
-        kubectl_ado::core::Agent { capabilities: ours(&[("KUBECTL_ADO_PLACEHOLDER", "default")]), ..agent(4, "p") };
+    let placeholder = kubectl_ado::core::Agent {
+        online: false,
+        capabilities: ours(&[("KUBECTL_ADO_PLACEHOLDER", "default")]),
+        ..agent(4, "p")
+    };
     let registered = kubectl_ado::core::Agent { capabilities: ours(&[]), ..agent(5, "a") };
     let runs = [starting("a", 1), run("b", Purpose::Slot(0), RunPhase::Succeeded(at(0)))];
     let agents = [placeholder, registered, agent(6, "b"), agent(7, "theirs")];

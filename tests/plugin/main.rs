@@ -5,14 +5,17 @@
 mod check;
 mod config;
 mod explain;
+mod fake_api;
 mod install;
 mod observe;
 mod packaging;
 mod rights;
 mod serve_side;
 mod situations;
+mod stage;
 mod template;
 mod transcripts;
 mod uninstall;
+#[allow(dead_code, reason = "the tests of the main job need more of it")]
 #[path = "../world/mod.rs"]
 mod world;

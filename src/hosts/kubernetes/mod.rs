@@ -8,6 +8,7 @@
 //! Rights in the namespace: Jobs get, list, watch, create, patch, delete; pods list, watch; Events list; Secrets create,
 //! delete; ConfigMaps get, create, update; and get on the namespace itself.
 
+mod agent_jobs;
 mod calls;
 mod documents;
 mod failure;
@@ -39,6 +40,9 @@ use jiff::Timestamp;
 use kube::Client;
 use secrecy::ExposeSecret;
 
+pub use agent_jobs::{
+    AGENT_JOBS, AgentJob, AgentJobs, agent_jobs, jobs_of_installation, jobs_of_pool, jobs_of_request, why_no_pod,
+};
 pub use documents::DocumentProblem;
 pub(super) use failure::refused;
 pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};

@@ -155,12 +155,23 @@ impl SlimJob {
         &self.metadata.uid
     }
 
+    /// Its pool and agent template.
+    pub(super) fn made_for(&self) -> (Option<&str>, Option<&str>) {
+        let annotations = &self.metadata.annotations;
+        (annotations.pool.as_deref(), annotations.template.as_deref())
+    }
+
+    /// The job request that it was started for.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        self.metadata.labels.request.as_ref()?.parse().ok().map(RequestId)
+    }
+
     pub(super) fn is_being_deleted(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }
 
     /// How far it has come, and in one word why it failed.
-    fn phase(&self) -> (RunPhase, Option<String>) {
+    pub(super) fn phase(&self) -> (RunPhase, Option<String>) {
         let condition = |kinds: [&str; 2]| {
             kinds.into_iter().find_map(|kind| {
                 self.status.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True")

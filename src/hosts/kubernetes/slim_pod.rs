@@ -111,6 +111,7 @@ struct Terminated {
     exit_code: i32,
     reason: String,
     message: String,
+    started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
 }
 
@@ -183,6 +184,21 @@ impl SlimPod {
     /// Whether it is a pod of the Job of that uid and a node has taken it.
     pub(super) fn is_placed_for(&self, job: &str) -> bool {
         self.spec.node_name.is_some() && self.metadata.owner_references.iter().any(|owner| owner.uid == job)
+    }
+
+    /// The node that has taken it.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.spec.node_name.as_deref()
+    }
+
+    /// From when until when its agent's container ran.
+    pub(super) fn ran(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let Some(agent) = self.agent() else { return (None, None) };
+        match (&agent.state.running, &agent.state.terminated) {
+            (Some(running), _) => (running.started_at, None),
+            (None, Some(ended)) => (ended.started_at, ended.finished_at),
+            (None, None) => (None, None),
+        }
     }
 
     fn progress(&self) -> Progress {

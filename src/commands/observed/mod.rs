@@ -1,0 +1,18 @@
+//! What the commands that observe have in common: they look the same way, at the same document, and list, watch and wait
+//! the same way.
+
+mod ask;
+mod document;
+mod judge;
+mod list;
+mod look;
+mod repeat;
+mod reported;
+
+pub(super) use ask::{Ask, AskFlags, Asked, in_words};
+pub(super) use document::{InstallStatus, PlacedFinding};
+pub(super) use judge::{is_other_version, since};
+pub(super) use list::{Column, ListFlags, Listed, Row, print_list};
+pub(super) use look::{look, look_everywhere};
+pub(super) use repeat::{LOOK_AGAIN, or_interrupted};
+pub(super) use reported::{doubts, list_reported, one_pool, unknown_pool};
