@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{Exit, Failure};
-use crate::cluster::{Access, Cluster, ClusterError, ErrorKind, Install, find_installs};
+use crate::cluster::{Access, Account, Cluster, ClusterError, ErrorKind, Install, find_installs};
 
 /// Where an install goes, and is looked for, if nothing says otherwise.
 pub(super) const DEFAULT_NAMESPACE: &str = "ado-system";
@@ -59,6 +59,16 @@ impl ClusterFlags {
             impersonate_groups: self.impersonate_groups.clone(),
             request_timeout: self.request_timeout,
         })?)
+    }
+
+    /// The same cluster as another account, which the caller may have to be allowed to impersonate.
+    pub(super) fn open_as(&self, account: &Account) -> Result<Cluster, Failure> {
+        let other = Self {
+            impersonate: Some(account.user()),
+            impersonate_groups: account.groups(),
+            ..self.clone()
+        };
+        other.open()
     }
 
     /// The namespace that was asked for, by flag or by `ADO_NAMESPACE`.
