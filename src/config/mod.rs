@@ -20,6 +20,7 @@ mod environment;
 mod error;
 mod file;
 mod host;
+mod job_fields;
 mod job_structure;
 mod job_template;
 mod kubernetes_names;

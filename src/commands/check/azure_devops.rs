@@ -145,7 +145,7 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
 }
 
 /// What an error of Azure DevOps is in our codes.
-pub(in crate::commands) fn code_of(error: &Error) -> Code {
+fn code_of(error: &Error) -> Code {
     match error {
         Error::Unauthorized(_) | Error::Token(_) => Code::TokenRejected,
         Error::Forbidden(_) => Code::TokenLacksRights,

@@ -255,7 +255,8 @@ async fn job_dry_run(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<
         return;
     }
     let namespace = target.agents_namespace;
-    let (outcome, who) = try_job(target, job).await;
+    let (outcome, who) =
+        try_job(target.cluster, target.flags, &target.account, target.installed, namespace, job).await;
     results.push(match outcome {
         Ok(()) => tried.ok("the cluster takes an agent's Job").evidence(format!("server-side dry run {who}")),
         Err(error) => refused_job(tried, &error, &who),
@@ -284,20 +285,25 @@ async fn job_dry_run(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<
     });
 }
 
-async fn try_job(target: &ClusterTarget<'_>, job: &Value) -> (Result<(), ClusterError>, String) {
-    let namespace = target.agents_namespace;
+/// Has the API server try a Job as the orchestrator's account, else as the person, and says as whom.
+pub(in crate::commands) async fn try_job(
+    cluster: &Cluster,
+    flags: &ClusterFlags,
+    account: &Account,
+    installed: bool,
+    namespace: &str,
+    job: &Value,
+) -> (Result<(), ClusterError>, String) {
     let mut why = "the account is not there yet";
-    if target.installed
-        && let Ok(other) = target.flags.open_as(&target.account)
-    {
+    if installed && let Ok(other) = flags.open_as(account) {
         match dry_run_create(&other, namespace, job).await {
             Err(error) if error.message.contains("cannot impersonate") => {
                 why = "you may not impersonate the orchestrator's account";
             }
-            outcome => return (outcome, format!("as {}", target.account.user())),
+            outcome => return (outcome, format!("as {}", account.user())),
         }
     }
-    (dry_run_create(target.cluster, namespace, job).await, format!("as you; {why}"))
+    (dry_run_create(cluster, namespace, job).await, format!("as you; {why}"))
 }
 
 fn refused_job(check: Check, error: &ClusterError, who: &str) -> CheckResult {

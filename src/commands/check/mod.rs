@@ -30,8 +30,8 @@ use crate::{
     output::{write_json, write_yaml},
 };
 
-pub(super) use azure_devops::{Target, azure_devops, code_of};
-pub(super) use cluster::{ClusterTarget, cluster};
+pub(super) use azure_devops::{Target, azure_devops};
+pub(super) use cluster::{ClusterTarget, cluster, try_job};
 pub(super) use result::{CheckResult, Outcome};
 pub(super) use show::table;
 pub(super) use status::newest_report;
@@ -275,6 +275,11 @@ impl Args {
         }
         Ok(results)
     }
+}
+
+/// Azure DevOps as the orchestrator's status has it.
+pub(super) fn from_status(report: Option<&crate::core::Report>, now: Timestamp) -> Vec<CheckResult> {
+    status::azure_devops(report, "the orchestrator has written no status", now)
 }
 
 /// The configuration of a file for a cluster, with all that is wrong as the failure.
