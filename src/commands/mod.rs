@@ -67,6 +67,8 @@ enum Command {
     Version(version::Args),
     Completion(completion::Args),
     Permissions(permissions::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::CompleteArgs),
     #[command(hide = true)]
     Serve(serve::Args),
     #[command(hide = true)]
@@ -119,6 +121,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Version(args) => args.run(),
         Command::Completion(args) => args.run().await,
         Command::Permissions(args) => args.run().await,
+        Command::Complete(args) => args.run().await,
         Command::Serve(args) => args.run().await,
         Command::Sandbox(args) => args.run().await,
         Command::SandboxAgent(args) => args.run().await,
