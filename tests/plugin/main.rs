@@ -11,6 +11,7 @@ mod packaging;
 mod rights;
 mod serve_side;
 mod situations;
+mod staged;
 mod template;
 mod transcripts;
 mod uninstall;
