@@ -77,10 +77,7 @@ pub async fn reach(organization: &str, ca_file: Option<&Path>) -> Result<Reached
     let proxy = environment_proxy(base.scheme(), &host, port).filter(|_| !local);
     let proxy_url = proxy.as_deref().and_then(|proxy| proxy.parse::<Url>().ok());
     let (first, first_port) = match &proxy_url {
-        Some(proxy) => (
-            proxy.host_str().unwrap_or_default().to_owned(),
-            proxy.port_or_known_default().unwrap_or(1080),
-        ),
+        Some(proxy) => (proxy.host_str().unwrap_or_default().to_owned(), proxy.port_or_known_default().unwrap_or(1080)),
         None => (host.clone(), port),
     };
     let mut steps = Vec::new();

@@ -17,7 +17,9 @@ impl Endpoint {
     /// Best first: Azure DevOps Server 2020 and later, 2019, and whatever the server chooses when nothing is said.
     fn versions(self) -> [Option<&'static str>; 3] {
         match self {
-            Self::Pools | Self::JobRequests | Self::Agents | Self::ConnectionData => [Some("6.0-preview.1"), Some("5.0-preview.1"), None],
+            Self::Pools | Self::JobRequests | Self::Agents | Self::ConnectionData => {
+                [Some("6.0-preview.1"), Some("5.0-preview.1"), None]
+            }
             Self::ResourceUsage => [Some("6.0-preview.2"), Some("5.1-preview.2"), None],
         }
     }

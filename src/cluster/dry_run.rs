@@ -11,11 +11,8 @@ use serde_json::Value;
 use super::{Cluster, ClusterError, ErrorKind};
 
 /// Kind and plural of what is tried.
-const PLURALS: &[(&str, &str)] = &[
-    ("NetworkPolicy", "networkpolicies"),
-    ("PodDisruptionBudget", "poddisruptionbudgets"),
-    ("Ingress", "ingresses"),
-];
+const PLURALS: &[(&str, &str)] =
+    &[("NetworkPolicy", "networkpolicies"), ("PodDisruptionBudget", "poddisruptionbudgets"), ("Ingress", "ingresses")];
 
 fn api(cluster: &Cluster, namespace: &str, object: &Value) -> Result<(Api<DynamicObject>, String), ClusterError> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

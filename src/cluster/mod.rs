@@ -4,8 +4,8 @@
 mod access;
 mod call;
 mod client;
-mod error;
 mod dry_run;
+mod error;
 mod installs;
 mod kubeconfig;
 mod lease;

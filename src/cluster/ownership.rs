@@ -22,7 +22,8 @@ pub fn owner(metadata: &ObjectMeta) -> Option<String> {
     }
     let by_helm = label("app.kubernetes.io/managed-by").is_some_and(|by| by == "Helm");
     let release = annotation("meta.helm.sh/release-name");
-    (by_helm || release.is_some()).then(|| format!("Helm (release {})", release.unwrap_or_else(|| "unknown".to_owned())))
+    (by_helm || release.is_some())
+        .then(|| format!("Helm (release {})", release.unwrap_or_else(|| "unknown".to_owned())))
 }
 
 #[cfg(test)]
@@ -36,11 +37,17 @@ mod tests {
         for (metadata, expected) in [
             (json!({}), None),
             (json!({"labels": {"app.kubernetes.io/managed-by": "kubectl-ado"}}), None),
-            (json!({"annotations": {"argocd.argoproj.io/tracking-id": "ado:/ConfigMap:a/b"}}), Some("Argo CD (application ado)")),
+            (
+                json!({"annotations": {"argocd.argoproj.io/tracking-id": "ado:/ConfigMap:a/b"}}),
+                Some("Argo CD (application ado)"),
+            ),
             (json!({"labels": {"argocd.argoproj.io/instance": "ado"}}), Some("Argo CD (application ado)")),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "infra"}}), Some("Flux (Kustomization infra)")),
             (json!({"labels": {"helm.toolkit.fluxcd.io/name": "ado"}}), Some("Flux (HelmRelease ado)")),
-            (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"meta.helm.sh/release-name": "r"}}), Some("Helm (release r)")),
+            (
+                json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"meta.helm.sh/release-name": "r"}}),
+                Some("Helm (release r)"),
+            ),
         ] {
             let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
             assert_eq!(owner(&metadata).as_deref(), expected);

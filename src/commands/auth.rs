@@ -1,10 +1,7 @@
 //! `auth`: a new token is tried before it takes the place of the old one. It is never shown, and never read back: the
 //! right to change one Secret is enough.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-};
+use std::{io::Write, path::PathBuf};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -114,7 +111,10 @@ impl Input {
         let verb = store(&cluster, &install, &secret, &token).await?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "secret/{} {verb}", secret.name)?;
-        writeln!(std::io::stderr().lock(), "the token works; the orchestrator takes it within two minutes, without a restart")?;
+        writeln!(
+            std::io::stderr().lock(),
+            "the token works; the orchestrator takes it within two minutes, without a restart"
+        )?;
         Ok(Exit::Done)
     }
 
@@ -142,7 +142,12 @@ impl Input {
     }
 
     /// What the token is tried with: flags, and the install's configuration for what they leave out.
-    async fn target(&self, cluster: &Cluster, install: Option<&Install>, token: TokenSource) -> Result<Target, Failure> {
+    async fn target(
+        &self,
+        cluster: &Cluster,
+        install: Option<&Install>,
+        token: TokenSource,
+    ) -> Result<Target, Failure> {
         let config = match install {
             Some(install) if self.org.is_none() || self.pools.is_empty() => {
                 let config = match Installed::read(cluster, install).await {
@@ -151,16 +156,20 @@ impl Input {
                 };
                 Some(config.map_err(|mut failure| {
                     let fix = "name the organization and its pools with --org and --pool";
-                    failure.causes.push(("the configuration does not tell what to try the token with".to_owned(), Some(fix.to_owned())));
+                    failure.causes.push((
+                        "the configuration does not tell what to try the token with".to_owned(),
+                        Some(fix.to_owned()),
+                    ));
                     failure
                 })?)
             }
             _ => None,
         };
         let of_config = config.as_ref().map(|config| config.organization.url.clone());
-        let url = self.org.clone().or(of_config).ok_or_else(|| {
-            Failure::new(Exit::Usage, "which organization?", Some("name it with --org".to_owned()))
-        })?;
+        let url =
+            self.org.clone().or(of_config).ok_or_else(|| {
+                Failure::new(Exit::Usage, "which organization?", Some("name it with --org".to_owned()))
+            })?;
         let pools = match &config {
             Some(config) if self.pools.is_empty() => config.pools.iter().map(|pool| pool.name.clone()).collect(),
             _ => self.pools.clone(),
@@ -204,7 +213,8 @@ async fn store(
         "metadata": {"name": name, "labels": labels},
         "data": {key.as_str(): value},
     });
-    let object: Secret = serde_json::from_value(object).map_err(|error| Failure::new(Exit::Failed, error.to_string(), None))?;
+    let object: Secret =
+        serde_json::from_value(object).map_err(|error| Failure::new(Exit::Failed, error.to_string(), None))?;
     let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let what = format!("create the Secret \"{name}\" in namespace \"{}\"", install.namespace);
     cluster.call(&what, api.create(&parameters, &object)).await?;

@@ -61,13 +61,10 @@ impl ClusterFlags {
         })?)
     }
 
-    /// The same cluster as another account, which the caller may have to be allowed to impersonate.
+    /// The same cluster as another account, which the caller has to be allowed to impersonate. Its groups are added by the
+    /// API server; to name them would take a right of its own.
     pub(super) fn open_as(&self, account: &Account) -> Result<Cluster, Failure> {
-        let other = Self {
-            impersonate: Some(account.user()),
-            impersonate_groups: account.groups(),
-            ..self.clone()
-        };
+        let other = Self { impersonate: Some(account.user()), impersonate_groups: Vec::new(), ..self.clone() };
         other.open()
     }
 

@@ -120,7 +120,10 @@ fn config_map_name(pod: &PodSpec) -> Option<String> {
     let volume = mount.and_then(|mount| volumes().find(|volume| volume.name == mount.name));
     let named = volume.and_then(|volume| Some(volume.config_map.as_ref()?.name.clone()));
     let usual = || {
-        volumes().filter_map(|volume| volume.config_map.as_ref()).map(|map| map.name.clone()).find(|name| name == CONFIG_MAP)
+        volumes()
+            .filter_map(|volume| volume.config_map.as_ref())
+            .map(|map| map.name.clone())
+            .find(|name| name == CONFIG_MAP)
     };
     named.or_else(usual)
 }
@@ -150,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn install(pod: serde_json::Value) -> Install {
+    fn install(pod: &serde_json::Value) -> Install {
         let deployment = json!({"metadata": {"namespace": "ado"}, "spec": {"selector": {}, "template": {"spec": pod}}});
         Install {
             namespace: "ado".into(),
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_names_are_those_of_the_deployment() {
-        let install = install(json!({
+        let install = install(&json!({
             "serviceAccountName": "robot",
             "containers": [{"name": "orchestrator", "volumeMounts": [
                 {"name": "c", "mountPath": "/etc/kubectl-ado"}, {"name": "t", "mountPath": "/run/secrets/kubectl-ado"}]}],
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_token_from_a_secret_counts_as_set_and_the_namespace_is_the_deployments() {
-        let install = install(json!({"containers": [{"name": "x", "env": [
+        let install = install(&json!({"containers": [{"name": "x", "env": [
             {"name": "ORG_PAT", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             {"name": "JOB_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "ORG_URL", "value": "https://dev.azure.com/contoso"}]}]}));

@@ -40,7 +40,9 @@ impl TokenFlags {
             source.current().map_err(wrong)?;
             return Ok(Some(source));
         }
-        let set = VARIABLES.iter().find_map(|name| Some((name, std::env::var(name).ok().filter(|text| !text.trim().is_empty())?)));
+        let set = VARIABLES
+            .iter()
+            .find_map(|name| Some((name, std::env::var(name).ok().filter(|text| !text.trim().is_empty())?)));
         let Some((name, text)) = set else { return Ok(None) };
         TokenSource::of_text(&text).map(Some).map_err(|what| wrong(format!("{name}: {what}")))
     }

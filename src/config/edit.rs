@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::{ConfigError, ConfigErrors},
+    lines::Lines,
     near_miss,
     setting_path::SettingPath,
     yaml::{self, Dialect, Node, Place, Yaml},
@@ -34,9 +35,8 @@ pub fn edit(text: &str, changes: &[(SettingPath, String)]) -> Result<Edited, Con
         let mut wanted = before.as_ref().map_or_else(|| json!({}), Node::to_json);
         set(&mut wanted, &path.0, value_of(raw), path)?;
         let candidates = before.map_or_else(Vec::new, |root| candidates(&edited.text, &root, &path.0, raw, &wanted));
-        let fits = |candidate: &String| {
-            read(candidate).is_ok_and(|node| node.is_some_and(|node| node.to_json() == wanted))
-        };
+        let fits =
+            |candidate: &String| read(candidate).is_ok_and(|node| node.is_some_and(|node| node.to_json() == wanted));
         match candidates.into_iter().find(fits) {
             Some(candidate) => edited.text = candidate,
             None => {
@@ -128,11 +128,13 @@ fn candidates(text: &str, root: &Node, parts: &[String], raw: &str, wanted: &Val
     let mut rest = parts;
     while let Some((part, after)) = rest.split_first() {
         let next = match (&node.value, at) {
-            (Yaml::Map(entries), Value::Object(_)) => {
-                entries.iter().find(|(name, _)| name.name == *part).map(|(name, next)| (next, &at[part.as_str()], Some(name.place)))
+            (Yaml::Map(entries), Value::Object(_)) => entries
+                .iter()
+                .find(|(name, _)| name.name == *part)
+                .map(|(name, next)| (next, &at[part.as_str()], Some(name.place))),
+            (Yaml::List(nodes), Value::Array(items)) => {
+                item(items, part).and_then(|index| Some((nodes.get(index)?, items.get(index)?, None)))
             }
-            (Yaml::List(nodes), Value::Array(items)) => item(items, part)
-                .and_then(|index| Some((nodes.get(index)?, items.get(index)?, None))),
             _ => None,
         };
         let Some((next, value, place)) = next else { break };
@@ -162,10 +164,10 @@ fn candidates(text: &str, root: &Node, parts: &[String], raw: &str, wanted: &Val
                 if lines.rest(node.place).is_some_and(|rest| rest.starts_with('{')) {
                     if let Some((_, last)) = entries.last() {
                         let ends = lines.scalar_ends(last.place).into_iter();
-                        all.extend(ends.map(|end| lines.replace(end, end, &format!(", {}", entry(&written)))));
+                        all.extend(ends.map(|end| lines.insert(end, &format!(", {}", entry(&written)))));
                     }
                     let inside = Place { column: node.place.column + 1, ..node.place };
-                    all.push(lines.replace(inside, inside, &format!("{}{comma}", entry(&written))));
+                    all.push(lines.insert(inside, &format!("{}{comma}", entry(&written))));
                 } else {
                     all.push(lines.insert_after(last_line(node), &format!("{indent}{}", entry(&written))));
                     all.push(lines.insert_after(node.place.line - 1, &format!("{indent}{}", entry(&written))));
@@ -191,72 +193,19 @@ fn last_line(node: &Node) -> u64 {
 fn flow(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let entries: Vec<_> = map.iter().map(|(key, value)| format!("{}: {}", flow(&json!(key)), flow(value))).collect();
+            let entries: Vec<_> =
+                map.iter().map(|(key, value)| format!("{}: {}", flow(&json!(key)), flow(value))).collect();
             format!("{{{}}}", entries.join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::String(text) => {
-            let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+            let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./ ".contains(c))
                 && !text.ends_with(' ')
                 && value_of(text) == *value;
             if plain { text.clone() } else { value.to_string() }
         }
         other => other.to_string(),
-    }
-}
-
-/// A text by lines and columns, both from 1.
-struct Lines<'a>(&'a str);
-
-impl<'a> Lines<'a> {
-    fn offset(&self, place: Place) -> Option<usize> {
-        let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
-        let column = usize::try_from(place.column).ok()?.checked_sub(1)?;
-        let start = match line {
-            0 => 0,
-            line => self.0.match_indices('\n').nth(line - 1)?.0 + 1,
-        };
-        let rest = &self.0[start..];
-        Some(start + rest.char_indices().nth(column).map_or(rest.len(), |(index, _)| index))
-    }
-
-    /// From a place to the end of its line.
-    fn rest(&self, place: Place) -> Option<&'a str> {
-        self.0.get(self.offset(place)?..)?.lines().next()
-    }
-
-    fn replace(&self, from: Place, to: Place, by: &str) -> String {
-        match (self.offset(from), self.offset(to)) {
-            (Some(from), Some(to)) if from <= to => format!("{}{by}{}", &self.0[..from], &self.0[to..]),
-            _ => self.0.to_owned(),
-        }
-    }
-
-    /// The places where a value that begins at `place` may end: which of them it is shows when the result is read.
-    fn scalar_ends(&self, place: Place) -> Vec<Place> {
-        let Some(rest) = self.rest(place) else { return Vec::new() };
-        let mut ends = vec![rest.trim_end().len()];
-        ends.extend(rest.match_indices(" #").map(|(index, _)| rest[..index].trim_end().len()));
-        ends.extend(rest.match_indices(['"', '\'', '}', ']']).map(|(index, _)| index + 1));
-        ends.extend(rest.match_indices([',', '}', ']']).map(|(index, _)| rest[..index].trim_end().len()));
-        ends.sort_unstable();
-        ends.dedup();
-        let column = |end: usize| place.column + rest[..end].chars().count() as u64;
-        ends.into_iter().map(|end| Place { column: column(end), ..place }).collect()
-    }
-
-    /// The value of a key that has none.
-    fn after_colon(&self, key: Place, value: &str) -> Option<String> {
-        let start = self.offset(key)?;
-        let colon = start + self.rest(key)?.find(':')? + 1;
-        Some(format!("{} {value}{}", &self.0[..colon], &self.0[colon..]))
-    }
-
-    fn insert_after(&self, line: u64, new: &str) -> String {
-        let mut lines: Vec<&str> = self.0.lines().collect();
-        lines.insert(usize::try_from(line).unwrap_or(usize::MAX).min(lines.len()), new);
-        lines.join("\n") + "\n"
     }
 }
 
@@ -301,12 +250,28 @@ pools:
     #[test]
     fn one_line_changes_and_its_comment_stays() {
         for (path, value, expected) in [
-            ("limits.maxAgents", "61", "-limits: {maxAgents: 60, respectParallelJobs: true}   # all\n+limits: {maxAgents: 61, respectParallelJobs: true}   # all\n"),
-            ("organization.url", "https://a/b", "-  url: https://dev.azure.com/contoso   # the one\n+  url: https://a/b   # the one\n"),
+            (
+                "limits.maxAgents",
+                "61",
+                "-limits: {maxAgents: 60, respectParallelJobs: true}   # all\n+limits: {maxAgents: 61, respectParallelJobs: true}   # all\n",
+            ),
+            (
+                "organization.url",
+                "https://a/b",
+                "-  url: https://dev.azure.com/contoso   # the one\n+  url: https://a/b   # the one\n",
+            ),
             ("pools.Linux Builds.limits.maxAgents", "5", "-  limits: {maxAgents: 40}\n+  limits: {maxAgents: 5}\n"),
             ("pools.linux builds.templates.gpu.maxAgents", "5", "-    maxAgents: 4\n+    maxAgents: 5\n"),
-            ("pools.Linux Builds.templates.default.image", "b:2", "-    image: 'registry.example/a:1' # ours\n+    image: b:2 # ours\n"),
-            ("pools.Linux Builds.templates.gpu.capabilities", "{gpu: \"2\"}", "-    capabilities: {gpu: \"true\"}   # quoted\n+    capabilities: {gpu: \"2\"}   # quoted\n"),
+            (
+                "pools.Linux Builds.templates.default.image",
+                "b:2",
+                "-    image: 'registry.example/a:1' # ours\n+    image: b:2 # ours\n",
+            ),
+            (
+                "pools.Linux Builds.templates.gpu.capabilities",
+                "{gpu: \"2\"}",
+                "-    capabilities: {gpu: \"true\"}   # quoted\n+    capabilities: {gpu: \"2\"}   # quoted\n",
+            ),
         ] {
             assert_eq!(changed(path, value), expected, "{path}");
         }
@@ -321,7 +286,11 @@ pools:
             ("pools.Linux Builds.templates.default.maxAgents", "4", "+    maxAgents: 4\n"),
             ("pools.\"a.b\".limits.maxAgents", "4", "+  limits: {maxAgents: 4}\n"),
             ("pools.\"a.b\".templates.default.idleAgents", "1", "+  templates: [{name: default, idleAgents: 1}]\n"),
-            ("pools.Linux Builds.templates.gpu.capabilities.cuda", "\"12\"", "-    capabilities: {gpu: \"true\"}   # quoted\n+    capabilities: {gpu: \"true\", cuda: \"12\"}   # quoted\n"),
+            (
+                "pools.Linux Builds.templates.gpu.capabilities.cuda",
+                "\"12\"",
+                "-    capabilities: {gpu: \"true\"}   # quoted\n+    capabilities: {gpu: \"true\", cuda: \"12\"}   # quoted\n",
+            ),
         ] {
             // A line that stands elsewhere already (`maxAgents: 4`) is not counted as new.
             let seen = changed(path, value);

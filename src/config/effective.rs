@@ -89,11 +89,7 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     list.add(&["organization", "url"], settings.url.as_ref(), text, None);
     if let Some(token) = &settings.token {
         let value = json!("(the token itself, not shown)");
-        list.0.push(Setting {
-            path: SettingPath::of(["organization", "token"]),
-            value,
-            source: source(&token.origin),
-        });
+        list.0.push(Setting { path: SettingPath::of(["organization", "token"]), value, source: source(&token.origin) });
     } else {
         list.add(&["organization", "tokenFile"], settings.token_file.as_ref(), path, Some(TOKEN_FILE.into()));
     }

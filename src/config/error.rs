@@ -107,7 +107,7 @@ impl Problems {
         if let Ok(beside) = path.strip_prefix(mounted) {
             return Some(folder.join(beside));
         }
-        if path.starts_with(folder) || path.exists() {
+        if path.is_relative() || (folder.is_absolute() && path.starts_with(folder)) || path.exists() {
             return Some(path.to_owned());
         }
         self.warn(format!("{origin}: {} is not on this machine, so it is not checked", path.display()));

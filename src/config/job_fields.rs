@@ -14,27 +14,25 @@ use super::{
 };
 
 /// Fields that people write in Job templates; for suggestions alone.
-const FIELDS: &[&str] = &[
-    "apiVersion", "kind", "metadata", "name", "generateName", "namespace", "labels", "annotations", "spec", "template",
-    "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "podFailurePolicy", "suspend", "restartPolicy",
-    "containers", "initContainers", "volumes", "serviceAccountName", "automountServiceAccountToken",
-    "enableServiceLinks", "nodeSelector", "nodeName", "affinity", "tolerations", "priorityClassName",
-    "runtimeClassName", "imagePullSecrets", "securityContext", "hostNetwork", "hostAliases", "dnsPolicy", "dnsConfig",
-    "hostname", "terminationGracePeriodSeconds", "topologySpreadConstraints", "schedulerName", "image",
-    "imagePullPolicy", "command", "args", "workingDir", "env", "envFrom", "ports", "resources", "volumeMounts",
-    "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "stdin", "tty",
-    "terminationMessagePath", "terminationMessagePolicy", "value", "valueFrom", "secretKeyRef", "configMapKeyRef",
-    "fieldRef", "resourceFieldRef", "key", "optional", "limits", "requests", "mountPath", "subPath", "subPathExpr",
-    "readOnly", "persistentVolumeClaim", "claimName", "emptyDir", "medium", "sizeLimit", "hostPath", "path", "type",
-    "configMap", "secret", "secretName", "items", "defaultMode", "projected", "csi", "ephemeral",
-    "volumeClaimTemplate", "runAsUser", "runAsGroup", "runAsNonRoot", "fsGroup", "fsGroupChangePolicy",
-    "supplementalGroups", "seccompProfile", "privileged", "allowPrivilegeEscalation", "capabilities", "add", "drop",
-    "readOnlyRootFilesystem", "operator", "effect", "values", "tolerationSeconds", "matchExpressions", "matchLabels",
-];
+const FIELDS: &str = "\
+    apiVersion kind metadata name generateName namespace labels annotations spec template backoffLimit \
+    activeDeadlineSeconds ttlSecondsAfterFinished podFailurePolicy suspend restartPolicy containers initContainers \
+    volumes serviceAccountName automountServiceAccountToken enableServiceLinks nodeSelector nodeName affinity \
+    tolerations priorityClassName runtimeClassName imagePullSecrets securityContext hostNetwork hostAliases \
+    dnsPolicy dnsConfig hostname terminationGracePeriodSeconds topologySpreadConstraints schedulerName image \
+    imagePullPolicy command args workingDir env envFrom ports resources volumeMounts volumeDevices livenessProbe \
+    readinessProbe startupProbe lifecycle stdin tty terminationMessagePath terminationMessagePolicy value \
+    valueFrom secretKeyRef configMapKeyRef fieldRef resourceFieldRef key optional limits requests mountPath \
+    subPath subPathExpr readOnly persistentVolumeClaim claimName emptyDir medium sizeLimit hostPath path type \
+    configMap secret secretName items defaultMode projected csi ephemeral volumeClaimTemplate runAsUser runAsGroup \
+    runAsNonRoot fsGroup fsGroupChangePolicy supplementalGroups seccompProfile privileged allowPrivilegeEscalation \
+    capabilities add drop readOnlyRootFilesystem operator effect values tolerationSeconds matchExpressions \
+    matchLabels";
 
 /// Where our own image keeps its user's files, and what belongs to others.
 const OUR_HOME: &str = "/home/agent";
-const OTHER_HOMES: &[&str] = &["/root", "/home/vsts", "/home/AzDevOps", "/home/azureuser", "/home/runner", "/home/ubuntu"];
+const OTHER_HOMES: &[&str] =
+    &["/root", "/home/vsts", "/home/AzDevOps", "/home/azureuser", "/home/runner", "/home/ubuntu"];
 
 /// Reports every field of the Job that Kubernetes would drop.
 pub(super) fn unknown(path: &Path, job: &Node, problems: &Problems) {
@@ -78,11 +76,13 @@ fn compare(path: &Path, node: &Node, known: &Value, at: &str, problems: &Problem
                     Some(known) => compare(path, value, known, &format!("{at}{}.", key.name), problems),
                     None => {
                         let message = format!("{}:{}: unknown field `{at}{}`", path.display(), key.place, key.name);
-                        match near_miss::closest(&key.name, FIELDS.iter().copied()) {
+                        match near_miss::closest(&key.name, FIELDS.split_whitespace()) {
                             Some(meant) if meant != key.name => {
                                 problems.error_with_fix(message, format!("did you mean `{meant}`?"));
                             }
-                            Some(_) => problems.error_with_fix(message, "it belongs somewhere else, or is indented wrongly"),
+                            Some(_) => {
+                                problems.error_with_fix(message, "it belongs somewhere else, or is indented wrongly");
+                            }
                             None => problems.error(message),
                         }
                     }
@@ -121,7 +121,12 @@ pub(super) fn lint(path: &Path, job: &Node, agent: usize, problems: &Problems) {
                 let better = format!("{OUR_HOME}/{below}");
                 let place = target.place;
                 let better = better.trim_end_matches('/');
-                warn(place, format!("{at}.volumeMounts[{index}].mountPath {text} is in a home that our image does not use; it runs as uid 1000 in {OUR_HOME}: mount it at {better}"));
+                warn(
+                    place,
+                    format!(
+                        "{at}.volumeMounts[{index}].mountPath {text} is in a home that our image does not use; it runs as uid 1000 in {OUR_HOME}: mount it at {better}"
+                    ),
+                );
             }
         }
     }
@@ -142,9 +147,18 @@ pub(super) fn lint(path: &Path, job: &Node, agent: usize, problems: &Problems) {
     }
     let limit = job.get("spec").and_then(|spec| spec.get("backoffLimit"));
     if let Some(limit) = limit.filter(|limit| !matches!(limit.value, Yaml::Whole(0))) {
-        warn(limit.place, "spec.backoffLimit is not 0: a failed agent is tried again beside the orchestrator's own attempts".to_owned());
+        warn(
+            limit.place,
+            "spec.backoffLimit is not 0: a failed agent is tried again beside the orchestrator's own attempts"
+                .to_owned(),
+        );
     }
-    let socket = |node: &&Node| node.get("hostPath").and_then(|path| path.get("path")).and_then(Node::text).is_some_and(|path| path.ends_with("docker.sock"));
+    let socket = |node: &&Node| {
+        node.get("hostPath")
+            .and_then(|path| path.get("path"))
+            .and_then(Node::text)
+            .is_some_and(|path| path.ends_with("docker.sock"))
+    };
     if let Some(Node { value: Yaml::List(volumes), .. }) = pod.get("volumes")
         && let Some(volume) = volumes.iter().find(socket)
     {

@@ -24,6 +24,7 @@ mod job_fields;
 mod job_structure;
 mod job_template;
 mod kubernetes_names;
+mod lines;
 mod near_miss;
 mod organization;
 mod origin;

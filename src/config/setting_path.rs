@@ -85,7 +85,10 @@ mod tests {
             assert_eq!(path.0, parts);
             assert_eq!(path.to_string().parse::<SettingPath>().unwrap(), path, "{path}");
         }
-        assert_eq!("pools.\"Linux Builds\".limits".parse::<SettingPath>().unwrap().to_string(), "pools.Linux Builds.limits");
+        assert_eq!(
+            "pools.\"Linux Builds\".limits".parse::<SettingPath>().unwrap().to_string(),
+            "pools.Linux Builds.limits"
+        );
         for text in ["", ".", "a..b", "a.", "pools.\"a"] {
             assert!(text.parse::<SettingPath>().is_err(), "{text}");
         }

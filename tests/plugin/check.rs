@@ -17,8 +17,18 @@ use crate::{
 fn before(world: &World, url: &str, pools: &str, token: &str, more: &[&str]) -> Ended {
     let file = world.folder.path().join("pat");
     std::fs::write(&file, token).unwrap();
-    let arguments =
-        ["check", "--pre", "--org", url, "--pool", pools, "--pat-file", file.to_str().unwrap(), "-n", world.namespace.name()];
+    let arguments = [
+        "check",
+        "--pre",
+        "--org",
+        url,
+        "--pool",
+        pools,
+        "--pat-file",
+        file.to_str().unwrap(),
+        "-n",
+        world.namespace.name(),
+    ];
     let ended = crate::staged::plugin(&[&arguments, more].concat(), &[("KUBECONFIG", &world.admin())], "");
     crate::world::assert_holds_no_token(&(ended.out.clone() + &ended.err), token, "what check says");
     ended
@@ -63,7 +73,11 @@ async fn each_trouble_on_the_way_to_azure_devops_is_told_by_itself_and_the_clust
     let closed = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap().local_addr().unwrap();
 
     let ended = before(&world, &format!("http://{closed}/contoso"), "Linux", token, &[]).with(3);
-    assert!(line(&ended.out, "no connection to").starts_with("FAIL  ADO104 no connection to 127.0.0.1"), "{}", ended.out);
+    assert!(
+        line(&ended.out, "no connection to").starts_with("FAIL  ADO104 no connection to 127.0.0.1"),
+        "{}",
+        ended.out
+    );
     assert!(line(&ended.out, "no connection to").contains("\n      fix: correct the URL and its port"));
     ended.says(&["-     token: the way to Azure DevOps has to work first", "OK    the cluster answers", "1 failed"]);
 
@@ -164,7 +178,11 @@ async fn a_healthy_install_passes_for_people_and_for_machines() {
 async fn what_is_wrong_with_an_install_is_told_with_its_code() {
     let staged = Staged::new("check-ill", &["Linux"]).await;
     // Nothing runs yet: no pod is ready, and nobody has written a status.
-    staged.run(&["check"]).with(3).says(&["FAIL  ADO502 no orchestrator is ready", "FAIL  ADO507 ", "-     leader: no status names the Lease"]);
+    staged.run(&["check"]).with(3).says(&[
+        "FAIL  ADO502 no orchestrator is ready",
+        "FAIL  ADO507 ",
+        "-     leader: no status names the Lease",
+    ]);
 
     staged.healthy(&["Linux"]).await;
     let now = Timestamp::now();
@@ -172,14 +190,21 @@ async fn what_is_wrong_with_an_install_is_told_with_its_code() {
     let mut report = status(staged.namespace(), &url, &["Linux"], now);
     report["conditions"][2] = json!({
         "type": "Authorized", "status": "False", "reason": "TokenRejected", "message": "401", "lastTransitionTime": now});
-    report["findings"] = json!([{"code": "ADO101", "severity": "error", "message": "rejected", "fix": "kubectl ado auth set"}]);
+    report["findings"] =
+        json!([{"code": "ADO101", "severity": "error", "message": "rejected", "fix": "kubectl ado auth set"}]);
     staged.report(&report);
     let ended = staged.run(&["check"]).with(3);
-    assert_eq!(line(&ended.out, "ADO101"), "FAIL  ADO101 Azure DevOps does not accept the token (401)\n      fix: kubectl ado auth set");
+    assert_eq!(
+        line(&ended.out, "ADO101"),
+        "FAIL  ADO101 Azure DevOps does not accept the token (401)\n      fix: kubectl ado auth set"
+    );
     staged.run(&["check", "--fail-on", "never"]).with(0);
 
     staged.report(&status(staged.namespace(), &url, &["Linux"], now - SignedDuration::from_mins(5)));
-    staged.run(&["check", "-o", "short"]).with(3).says(&["FAIL  orchestrator: ADO504 the orchestrator's status is old"]);
+    staged
+        .run(&["check", "-o", "short"])
+        .with(3)
+        .says(&["FAIL  orchestrator: ADO504 the orchestrator's status is old"]);
 
     staged.report(&status(staged.namespace(), &url, &["Linux"], Timestamp::now()));
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "jobs"}, "spec": {"hard": {"count/jobs.batch": "0", "pods": "1"}}});
@@ -187,7 +212,18 @@ async fn what_is_wrong_with_an_install_is_told_with_its_code() {
     let label = "pod-security.kubernetes.io/enforce=restricted";
     staged.world.plane.kubectl(&["label", "namespace", staged.namespace(), label]).unwrap();
     let drop = r#"[{"op": "remove", "path": "/rules/3"}]"#;
-    staged.world.plane.kubectl(&["patch", "role", "kubectl-ado", "-n", staged.namespace(), "--type=json", "-p", drop]).unwrap();
+    staged
+        .world
+        .plane
+        .kubectl(&["patch", "role", "kubectl-ado", "-n", staged.namespace(), "--type=json", "-p", drop])
+        .unwrap();
+    crate::world::eventually("the right is gone", || !staged.can_i(&staged.world.kubeconfig, "create", "secrets"))
+        .await;
+    let counted = || {
+        let arguments = ["get", "quota", "jobs", "-n", staged.namespace(), "-o", "jsonpath={.status.used.pods}"];
+        staged.world.plane.kubectl(&arguments).unwrap() == "1"
+    };
+    crate::world::eventually("the quota is counted", counted).await;
     staged.run(&["check"]).with(3).says(&[
         "Pod Security level restricted",
         "FAIL  ADO303 the orchestrator's account lacks rights",
@@ -239,7 +275,11 @@ async fn without_a_cluster_azure_devops_is_checked_all_the_same_and_it_ends_in_t
     )
     .with(3);
     assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
-    ended.says(&["OK    the token is accepted", "FAIL  ADO301 ", "-     what you may do: the cluster has to answer first"]);
+    ended.says(&[
+        "OK    the token is accepted",
+        "FAIL  ADO301 ",
+        "-     what you may do: the cluster has to answer first",
+    ]);
 }
 
 #[test]

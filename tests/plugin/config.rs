@@ -11,7 +11,11 @@ async fn view_tells_where_each_value_comes_from() {
     let staged = Staged::new("config-view", &["Linux", "a.b"]).await;
     let ended = staged.run(&["config", "view"]).with(0);
     let row = |path: &str| {
-        let found = ended.out.lines().find(|line| line.starts_with(&format!("{path} "))).unwrap_or_else(|| panic!("{path}: {}", ended.out));
+        let found = ended
+            .out
+            .lines()
+            .find(|line| line.starts_with(&format!("{path} ")))
+            .unwrap_or_else(|| panic!("{path}: {}", ended.out));
         found.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(row("PATH"), ["PATH", "VALUE", "SOURCE"]);
@@ -33,10 +37,15 @@ async fn set_changes_one_line_shows_it_and_keeps_the_rest() {
     let staged = Staged::new("config-set", &["Linux"]).await;
     let before = staged.stored_config().await;
     let dry = staged.run(&["config", "set", "limits.maxAgents=40", "--dry-run"]).with(0);
-    dry.says(&["- limits: {maxAgents: 60}", "+ limits: {maxAgents: 40}", "configmap/kubectl-ado-config configured (dry run)"]);
+    dry.says(&[
+        "- limits: {maxAgents: 60}",
+        "+ limits: {maxAgents: 40}",
+        "configmap/kubectl-ado-config configured (dry run)",
+    ]);
     assert_eq!(staged.stored_config().await, before);
 
-    let changes = ["config", "set", "limits.maxAgents=40", "pools.Linux.limits.maxAgents=4", "defaults.startTimeout=10m"];
+    let changes =
+        ["config", "set", "limits.maxAgents=40", "pools.Linux.limits.maxAgents=4", "defaults.startTimeout=10m"];
     staged.run(&changes).with(0).says(&["configmap/kubectl-ado-config configured"]);
     let after = staged.stored_config().await;
     assert!(after.contains("# the sandbox") && after.starts_with("# Ours.\n"), "{after}");
@@ -44,7 +53,8 @@ async fn set_changes_one_line_shows_it_and_keeps_the_rest() {
     assert!(after.contains("- name: Linux\n  limits: {maxAgents: 4}\n"), "{after}");
     assert!(after.contains("defaults: {startTimeout: 10m}\n"), "{after}");
     staged.run(&changes).with(0).says(&["configmap/kubectl-ado-config unchanged"]);
-    let kept = staged.world.plane.kubectl(&["get", "configmap", "kubectl-ado-config", "-n", staged.namespace(), "-o", "json"]);
+    let kept =
+        staged.world.plane.kubectl(&["get", "configmap", "kubectl-ado-config", "-n", staged.namespace(), "-o", "json"]);
     let kept: Value = serde_json::from_str(&kept.unwrap()).unwrap();
     assert_eq!(kept["metadata"]["labels"]["app.kubernetes.io/part-of"], "kubectl-ado");
 }
@@ -53,7 +63,11 @@ async fn set_changes_one_line_shows_it_and_keeps_the_rest() {
 async fn set_refuses_what_serve_would_refuse_and_writes_nothing() {
     let staged = Staged::new("config-refused", &["Linux"]).await;
     let before = staged.stored_config().await;
-    staged.run(&["config", "set", "limits.maxAgnets=40"]).with(2).says(&["error: ado.yaml:5:", "unknown key `maxAgnets` in limits", "fix: did you mean `maxAgents`?"]);
+    staged.run(&["config", "set", "limits.maxAgnets=40"]).with(2).says(&[
+        "error: ado.yaml:5:",
+        "unknown key `maxAgnets` in limits",
+        "fix: did you mean `maxAgents`?",
+    ]);
     staged.run(&["config", "set", "limits.maxAgents=many"]).with(2).says(&["limits.maxAgents is the text \"many\""]);
     staged.run(&["config", "set", "pools.Linx.limits.maxAgents=4"]).with(2).says(&["fix: did you mean Linux?"]);
     staged.run(&["config", "set", "limits.maxAgents"]).with(2).says(&["PATH=VALUE"]);
@@ -94,7 +108,8 @@ async fn the_roles_that_are_printed_are_enough() {
     let user = staged.user_for(&["auth", "set"]).await;
     let good = staged.world.sandbox.token();
     staged.run_as(&user, &["auth", "set", "--pat-file", "-"], good).with(0);
-    let refused = staged.world.plane.kubectl_of(&user, &["get", "secret", "kubectl-ado-token", "-n", staged.namespace()]);
+    let refused =
+        staged.world.plane.kubectl_of(&user, &["get", "secret", "kubectl-ado-token", "-n", staged.namespace()]);
     assert!(refused.unwrap_err().to_string().contains("forbidden"), "the Secret is never read");
 }
 
@@ -115,7 +130,9 @@ fn validate_needs_no_cluster_and_tells_line_and_column() {
     assert_eq!((&json["kind"], &json["valid"]), (&json!("ConfigValidation"), &json!(false)));
     assert!(json["errors"].as_array().unwrap().len() >= 3);
     let odd = good.to_owned() + "namespace: x\njobTemplate: /etc/kubectl-ado-templates/job.yaml\n";
-    plugin(&["config", "validate"], &[], &odd).with(0).says(&["warning: ", "is not on this machine, so it is not checked"]);
+    plugin(&["config", "validate"], &[], &odd)
+        .with(0)
+        .says(&["warning: ", "is not on this machine, so it is not checked"]);
     plugin(&["config", "validate", "-f", "/no/such/file"], &[], "").with(2);
 }
 
@@ -139,7 +156,10 @@ async fn a_good_token_takes_the_place_of_the_old_one_and_a_bad_one_does_not() {
     assert_eq!(stored().await.0, "the-old-token");
     staged.world.sandbox.clear_faults();
 
-    staged.run_with(&["auth", "set", "--pat-file", "-"], &format!("{good}\n")).with(0).says(&["secret/kubectl-ado-token configured"]);
+    staged
+        .run_with(&["auth", "set", "--pat-file", "-"], &format!("{good}\n"))
+        .with(0)
+        .says(&["secret/kubectl-ado-token configured"]);
     assert_eq!(stored().await, (good.clone(), true), "the new one, and what else was in the Secret");
 
     staged.world.plane.kubectl(&["delete", "secret", "kubectl-ado-token", "-n", staged.namespace()]).unwrap();
@@ -154,7 +174,10 @@ async fn test_tries_a_token_or_says_what_the_orchestrator_says() {
     let staged = Staged::new("auth-test", &["Linux"]).await;
     let good = staged.world.sandbox.token().to_owned();
     staged.run_with(&["auth", "test", "--pat-file", "-"], &good).with(0).says(&["OK    the token is accepted"]);
-    staged.run_with(&["auth", "test", "--pat-file", "-"], "a-token-that-nobody-knows-0123456789").with(3).says(&["ADO101"]);
+    staged
+        .run_with(&["auth", "test", "--pat-file", "-"], "a-token-that-nobody-knows-0123456789")
+        .with(3)
+        .says(&["ADO101"]);
     staged.run(&["auth", "test"]).with(3).says(&["no token was given", "the orchestrator has written no status"]);
     staged.healthy(&["Linux"]).await;
     staged.run(&["auth", "test"]).with(0).says(&["OK    the token is accepted (says the orchestrator)"]);
@@ -162,6 +185,14 @@ async fn test_tries_a_token_or_says_what_the_orchestrator_says() {
 
 #[test]
 fn the_help_of_config_and_auth() {
-    let all = [&["config"][..], &["config", "view"], &["config", "set"], &["config", "validate"], &["auth"], &["auth", "set"], &["auth", "test"]];
+    let all = [
+        &["config"][..],
+        &["config", "view"],
+        &["config", "set"],
+        &["config", "validate"],
+        &["auth"],
+        &["auth", "set"],
+        &["auth", "test"],
+    ];
     insta::assert_snapshot!(all.map(help).join("\n\n"));
 }

@@ -41,7 +41,10 @@ fn broken_rules(file: &str, manifest: &Value) -> Vec<&'static str> {
     let short = text("/spec/shortDescription");
     rule("a short description on one line", !short.is_empty() && !short.contains(['\n', '\r']));
     rule("what the index's reviewers ask of it", short.len() <= 50 && !short.to_lowercase().contains("plugin"));
-    rule("a description and a homepage", !text("/spec/description").is_empty() && text("/spec/homepage").starts_with("https://"));
+    rule(
+        "a description and a homepage",
+        !text("/spec/description").is_empty() && text("/spec/homepage").starts_with("https://"),
+    );
     let platforms = manifest.pointer("/spec/platforms").and_then(Value::as_array).cloned().unwrap_or_default();
     rule("platforms", !platforms.is_empty());
     let mut matched: Vec<(&str, &str)> = Vec::new();
@@ -53,7 +56,10 @@ fn broken_rules(file: &str, manifest: &Value) -> Vec<&'static str> {
         rule("sha256 in lower case", hash.len() == 64 && hash.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')));
         rule("bin", !of("bin").is_empty());
         let files = platform.get("files");
-        rule("files are left out or not empty", files.is_none_or(|files| files.as_array().is_some_and(|files| !files.is_empty())));
+        rule(
+            "files are left out or not empty",
+            files.is_none_or(|files| files.as_array().is_some_and(|files| !files.is_empty())),
+        );
         for file in files.and_then(Value::as_array).into_iter().flatten() {
             let to = file["to"].as_str().unwrap_or_default();
             rule("to is a clean path", !to.starts_with("./") && !to.contains("..") && !to.contains("//"));
@@ -69,7 +75,10 @@ fn broken_rules(file: &str, manifest: &Value) -> Vec<&'static str> {
         let here: Vec<_> = PLATFORMS.iter().filter(fits).copied().collect();
         rule("a platform that krew supports", !here.is_empty());
         rule("no two entries for one platform", !here.iter().any(|one| matched.contains(one)));
-        rule("Windows programs end with .exe", here.iter().all(|(os, _)| *os != "windows") || of("bin").ends_with(".exe"));
+        rule(
+            "Windows programs end with .exe",
+            here.iter().all(|(os, _)| *os != "windows") || of("bin").ends_with(".exe"),
+        );
         matched.extend(here);
     }
     broken
@@ -190,7 +199,12 @@ fn the_manifest_cannot_be_made_without_the_archives_or_of_an_odd_tag() {
 
 #[test]
 fn each_shell_gets_a_script_and_kubectl_its_program() {
-    for (shell, part) in [("bash", "_kubectl-ado"), ("zsh", "#compdef kubectl-ado"), ("fish", "complete -c kubectl-ado"), ("powershell", "Register-ArgumentCompleter")] {
+    for (shell, part) in [
+        ("bash", "_kubectl__ado()"),
+        ("zsh", "#compdef kubectl-ado"),
+        ("fish", "complete -c kubectl-ado"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
         plugin(&["completion", shell], &[], "").with(0).says(&[part]);
     }
     let folder = tempfile::tempdir().unwrap();
@@ -226,8 +240,12 @@ fn permissions_are_printed_for_people_and_for_kubectl() {
     let yaml = plugin(&["permissions", "auth", "set", "-o", "yaml"], &[], "").with(0).out;
     let role: Value = serde_yaml::from_str(&yaml).unwrap();
     assert_eq!((&role["kind"], &role["metadata"]["name"]), (&json!("Role"), &json!("kubectl-ado-auth-set")));
-    assert_eq!(role["rules"][2], json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["kubectl-ado-token"], "verbs": ["patch"]}));
-    let list: Value = serde_json::from_str(&plugin(&["permissions", "config", "-o", "json"], &[], "").with(0).out).unwrap();
+    assert_eq!(
+        role["rules"][2],
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["kubectl-ado-token"], "verbs": ["patch"]})
+    );
+    let list: Value =
+        serde_json::from_str(&plugin(&["permissions", "config", "-o", "json"], &[], "").with(0).out).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
     plugin(&["permissions", "demo"], &[], "").with(2).says(&["error: ", "fix: those that do: check, "]);
 }

@@ -177,7 +177,16 @@ impl Staged {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role_name},
             "subjects": [{"kind": "ServiceAccount", "name": name}],
         }));
-        self.world.plane.service_account_kubeconfig(self.namespace(), &name).await
+        let kubeconfig = self.world.plane.service_account_kubeconfig(self.namespace(), &name).await;
+        let may = || self.can_i(&kubeconfig, "list", "deployments.apps");
+        crate::world::eventually("the Role counts", may).await;
+        kubeconfig
+    }
+
+    /// Whether a user may do something in the namespace, by the API server's own answer.
+    pub(crate) fn can_i(&self, kubeconfig: &Path, verb: &str, resource: &str) -> bool {
+        let question = ["auth", "can-i", verb, resource, "-n", self.namespace()];
+        self.world.plane.kubectl_of(kubeconfig, &question).is_ok()
     }
 
     /// A user who may do nothing.
@@ -197,7 +206,8 @@ impl Staged {
 fn deployment() -> Value {
     let mut deployment: Value = serde_yaml::from_str(&project_file("manifests/deployment.yaml")).unwrap();
     let pod = deployment.pointer_mut("/spec/template/spec").unwrap();
-    let kept = pod["containers"][0]["env"].as_array().unwrap().iter().filter(|variable| variable["name"] == "JOB_NAMESPACE");
+    let kept =
+        pod["containers"][0]["env"].as_array().unwrap().iter().filter(|variable| variable["name"] == "JOB_NAMESPACE");
     pod["containers"][0]["env"] = kept.cloned().collect();
     let mount = json!({"name": "config", "mountPath": "/etc/kubectl-ado", "readOnly": true});
     pod["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
@@ -208,9 +218,8 @@ fn deployment() -> Value {
 
 /// A status that says that all is well.
 pub(crate) fn status(namespace: &str, url: &str, pools: &[&str], now: Timestamp) -> Value {
-    let condition = |kind: &str, reason: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now})
-    };
+    let condition =
+        |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now});
     let pool = |name: &&str| {
         json!({
             "name": name, "state": "Healthy", "lastPolledAt": now, "queued": 0, "starting": 0, "busy": 0, "idle": 0,

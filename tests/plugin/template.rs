@@ -39,13 +39,27 @@ fn mistakes_are_told_with_line_column_and_what_was_meant() {
         (JOB.replace("containers", "container"), &["error: <stdin>:9:7: spec.template.spec.containers is missing"][..]),
         (
             JOB.replace("image:", "imagePulPolicy: Always\n        image:"),
-            &["error: <stdin>:11:9: unknown field `spec.template.spec.containers[0].imagePulPolicy`\nfix: did you mean `imagePullPolicy`?"],
+            &[
+                "error: <stdin>:11:9: unknown field `spec.template.spec.containers[0].imagePulPolicy`\nfix: did you mean `imagePullPolicy`?",
+            ],
         ),
-        (JOB.replace("backoffLimit", "backofLimit"), &["error: <stdin>:6:3: unknown field `spec.backofLimit`\nfix: did you mean `backoffLimit`?"]),
-        (JOB.replace("  name: builder", "  name: builder\n  restartPolicy: Never"), &["unknown field `metadata.restartPolicy`", "it belongs somewhere else"]),
+        (
+            JOB.replace("backoffLimit", "backofLimit"),
+            &["error: <stdin>:6:3: unknown field `spec.backofLimit`\nfix: did you mean `backoffLimit`?"],
+        ),
+        (
+            JOB.replace("  name: builder", "  name: builder\n  restartPolicy: Never"),
+            &["unknown field `metadata.restartPolicy`", "it belongs somewhere else"],
+        ),
         (JOB.replace("kind: Job", "kind: CronJob"), &["has a CronJob and no Job"]),
-        (JOB.replace("name: agent", "name: 1"), &["<stdin>:10:15: spec.template.spec.containers[0].name is 1", "put it in quotes"]),
-        (JOB.replace("      containers:", "      restartPolicy: Always\n      containers:"), &["which a Job cannot have"]),
+        (
+            JOB.replace("name: agent", "name: 1"),
+            &["<stdin>:10:15: spec.template.spec.containers[0].name is 1", "put it in quotes"],
+        ),
+        (
+            JOB.replace("      containers:", "      restartPolicy: Always\n      containers:"),
+            &["which a Job cannot have"],
+        ),
         (JOB.replace("image: registry.example/agent:1", "command: run"), &["has the wrong type"]),
         ("a: [".to_owned(), &["error: <stdin>:"]),
     ] {
@@ -89,7 +103,8 @@ spec:
     // Another image has the home that its owner gave it.
     let theirs = odd.replace("- name: agent\n", "- name: agent\n        image: registry.example/agent:1\n");
     assert!(!plugin(&["template", "validate"], &[], &theirs).with(0).err.contains("/home/agent"));
-    let json: Value = serde_json::from_str(&plugin(&["template", "validate", "-o", "json"], &[], odd).with(0).out).unwrap();
+    let json: Value =
+        serde_json::from_str(&plugin(&["template", "validate", "-o", "json"], &[], odd).with(0).out).unwrap();
     assert_eq!((&json["kind"], &json["valid"]), (&json!("TemplateValidation"), &json!(true)));
 }
 
@@ -105,7 +120,13 @@ async fn the_server_is_asked_as_the_orchestrators_account() {
     let refused = staged.run_with(&["template", "validate", "--server"], &wrong).with(3);
     refused.says(&["ADO402", "quantit", "(as system:serviceaccount:"]);
     let label = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get"]}]"#;
-    staged.world.plane.kubectl(&["patch", "role", "kubectl-ado", "-n", staged.namespace(), "--type=json", "-p", label]).unwrap();
+    staged
+        .world
+        .plane
+        .kubectl(&["patch", "role", "kubectl-ado", "-n", staged.namespace(), "--type=json", "-p", label])
+        .unwrap();
+    crate::world::eventually("the right is gone", || !staged.can_i(&staged.world.kubeconfig, "create", "jobs.batch"))
+        .await;
     staged.run_with(&["template", "validate", "--server"], JOB).with(3).says(&["ADO303"]);
     assert_eq!(staged.world.jobs().await.len(), 0);
 
@@ -114,11 +135,17 @@ async fn the_server_is_asked_as_the_orchestrators_account() {
     staged.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "creator"}, "rules": [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]}]}));
-    staged.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "creator"},
+    staged.apply(
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "creator"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "creator"},
-        "subjects": [{"kind": "ServiceAccount", "name": "creator"}]}));
+        "subjects": [{"kind": "ServiceAccount", "name": "creator"}]}),
+    );
+    crate::world::eventually("the Role counts", || staged.can_i(&user, "create", "jobs.batch")).await;
     let told = staged.run_as(&user, &["template", "validate", "--server"], JOB).with(0);
     told.says(&["warning: the dry run was made as you; you may not impersonate"]);
+    let nobody = staged.user_for(&["config", "view"]).await;
+    let refused = staged.run_as(&nobody, &["template", "validate", "--server"], JOB).with(1);
+    refused.says(&["neither impersonate the orchestrator's account nor create Jobs", "fix: "]);
     let user = staged.user_for(&["template", "validate"]).await;
     staged.run_as(&user, &["template", "validate", "--server"], JOB).with(3).says(&["(as system:serviceaccount:"]);
 }
@@ -131,7 +158,8 @@ async fn render_makes_the_job_that_serve_makes() {
     let serve = staged.world.serve("Linux").unset("JOB_IMAGE").start();
     let made = staged.world.until_jobs(1).await;
     drop(serve);
-    let rendered = staged.run(&["template", "render", "--pool", "linux", "--request", &request.to_string(), "-o", "json"]).with(0);
+    let rendered =
+        staged.run(&["template", "render", "--pool", "linux", "--request", &request.to_string(), "-o", "json"]).with(0);
     let rendered: Value = serde_json::from_str(&rendered.out).unwrap();
     assert_eq!(rendered["metadata"]["name"], made[0].metadata.name.clone().unwrap());
     let stored = &staged.world.stored_jobs()[0];

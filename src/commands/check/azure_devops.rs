@@ -193,16 +193,19 @@ async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &m
                 other => failed(exists, &format!("agent pool \"{name}\" cannot be read"), other),
             };
             results.push(result);
-            for (rest, what) in [("pool-manage", "may register agents"), ("pool-placeholder", "has a registered agent")] {
+            for (rest, what) in [("pool-manage", "may register agents"), ("pool-placeholder", "has a registered agent")]
+            {
                 results.push(check(rest).skipped(format!("agent pool \"{name}\" {what}: it has to be found first")));
             }
             return;
         }
     };
-    results.push(exists.ok(format!("agent pool \"{name}\" exists and is self-hosted")).evidence(format!("id {}", pool.0)));
+    results
+        .push(exists.ok(format!("agent pool \"{name}\" exists and is self-hosted")).evidence(format!("id {}", pool.0)));
 
     let manage = check("pool-manage");
-    let role = "make the token's owner Administrator of the pool: Organization settings > Agent pools > the pool > Security";
+    let role =
+        "make the token's owner Administrator of the pool: Organization settings > Agent pools > the pool > Security";
     results.push(match client.may_manage(pool).await {
         Ok(Manage::Yes) => manage.ok(format!("agents can be registered in \"{name}\"")),
         Ok(Manage::NotAdministrator) => manage

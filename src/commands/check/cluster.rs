@@ -1,20 +1,17 @@
-//! The cluster: what it is, what the person and the orchestrator's account may do, and whether it takes what an install
-//! makes. Access reviews know nothing of admission and of the rules against escalation, so the objects are tried as well.
+//! The cluster: what it is, its namespaces and quotas; [`super::rights`] and [`super::dry_runs`] say what may be done in it.
 
-use futures::future::join_all;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use kube::{Api, api::ListParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     super::cluster_flags::ClusterFlags,
-    objects,
+    dry_runs::{install_dry_run, job_dry_run},
     result::{Check, CheckResult, Section},
+    rights::{my_rights, orchestrator_rights},
 };
 use crate::{
-    cluster::{
-        Account, Cluster, ClusterError, Decision, ErrorKind, Right, dry_run_apply, dry_run_create, may_account, may_i,
-    },
+    cluster::{Account, Cluster, ClusterError, ErrorKind},
     core::Code,
 };
 
@@ -41,7 +38,7 @@ pub(in crate::commands) struct ClusterTarget<'a> {
     pub(in crate::commands) job: Result<Value, String>,
 }
 
-fn check(name: &'static str) -> Check {
+pub(super) fn check(name: &'static str) -> Check {
     Check(Section::Cluster, name)
 }
 
@@ -115,7 +112,8 @@ async fn namespaces(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) 
                 results.push(missing.fix(format!("kubectl create namespace {name}")));
             }
             Err(error) if error.kind == ErrorKind::Forbidden => {
-                let unknown = exists.info(format!("namespace \"{name}\": whether it exists and its Pod Security level are unknown"));
+                let unknown = exists
+                    .info(format!("namespace \"{name}\": whether it exists and its Pod Security level are unknown"));
                 results.push(unknown.evidence("you may not get it"));
             }
             Err(error) => results.push(troubled(exists, &error)),
@@ -134,197 +132,6 @@ fn troubled(check: Check, error: &ClusterError) -> CheckResult {
     match &error.fix {
         Some(fix) => result.fix(fix),
         None => result.fix(format!("kubectl ado explain {code}")),
-    }
-}
-
-fn listed(rights: &[&Right]) -> String {
-    rights.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-async fn my_rights(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) {
-    let mine = check("rights");
-    let rights = objects::install_rights();
-    let asked = join_all(rights.iter().map(|right| may_i(target.cluster, right, target.namespace))).await;
-    if let Some(error) = asked.iter().find_map(|answer| answer.as_ref().err()) {
-        results.push(mine.info("what you may do is unknown").evidence(&error.message));
-        return;
-    }
-    let denied: Vec<&Right> =
-        rights.iter().zip(&asked).filter(|(_, answer)| matches!(answer, Ok(Decision::Denied))).map(|(right, _)| right).collect();
-    let namespace = target.namespace;
-    if denied.is_empty() {
-        results.push(mine.ok(format!("you may apply an install in \"{namespace}\"")).evidence("SelfSubjectAccessReview"));
-    } else if target.installed {
-        // Those who look after an install need not be able to make one.
-        let missing = mine.info(format!("you may not apply an install or upgrade in \"{namespace}\""));
-        results.push(missing.evidence(format!("denied: {}", listed(&denied))));
-    } else {
-        let missing = mine.fail(Code::Forbidden, format!("you may not apply an install in \"{namespace}\""));
-        results.push(
-            missing
-                .evidence(format!("denied: {}", listed(&denied)))
-                .fix("have the Role that `kubectl ado permissions install -o yaml` prints given to you, or be admin of the namespace"),
-        );
-    }
-}
-
-async fn orchestrator_rights(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) {
-    let theirs = check("orchestrator-rights");
-    if !target.installed {
-        results.push(theirs.skipped("what the orchestrator's account may do: it is not there yet"));
-        return;
-    }
-    let rights = objects::orchestrator_rights();
-    let namespace = target.agents_namespace;
-    let asked = join_all(rights.iter().map(|right| may_account(target.cluster, &target.account, right, namespace))).await;
-    let (asked, way) = match asked.iter().find_map(|answer| answer.as_ref().err()) {
-        None => (asked, "SubjectAccessReview"),
-        Some(_) => match target.flags.open_as(&target.account) {
-            Ok(other) => {
-                let asked = join_all(rights.iter().map(|right| may_i(&other, right, namespace))).await;
-                (asked, "SelfSubjectAccessReview, impersonated")
-            }
-            Err(_) => (asked, "SubjectAccessReview"),
-        },
-    };
-    if let Some(error) = asked.iter().find_map(|answer| answer.as_ref().err()) {
-        let why = if error.kind == ErrorKind::Forbidden {
-            "you may neither create subjectaccessreviews nor impersonate it"
-        } else {
-            error.message.as_str()
-        };
-        results.push(theirs.info("what the orchestrator's account may do is unknown").evidence(why));
-        return;
-    }
-    let denied: Vec<&Right> =
-        rights.iter().zip(&asked).filter(|(_, answer)| matches!(answer, Ok(Decision::Denied))).map(|(right, _)| right).collect();
-    results.push(if denied.is_empty() {
-        theirs.ok(format!("the orchestrator's account may do its work in \"{namespace}\"")).evidence(way)
-    } else {
-        theirs
-            .fail(Code::OrchestratorForbidden, format!("the orchestrator's account lacks rights in \"{namespace}\""))
-            .evidence(format!("denied: {}; {way}", listed(&denied)))
-            .fix("kubectl ado upgrade")
-    });
-}
-
-async fn install_dry_run(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<CheckResult>) {
-    let tried = check("install-dry-run");
-    let objects = if target.objects.is_empty() { objects::objects() } else { target.objects.clone() };
-    let count = objects.len();
-    if target.installed {
-        results.push(tried.skipped("dry run of the install: it is there already; kubectl ado upgrade --dry-run=server"));
-        return;
-    }
-    if !there {
-        results.push(tried.skipped(format!("dry run of the {count} objects: their namespace does not exist yet")));
-        return;
-    }
-    let mut refused: Vec<ClusterError> = Vec::new();
-    for object in &objects {
-        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(target.namespace);
-        if let Err(error) = dry_run_apply(target.cluster, namespace, object).await {
-            refused.push(error);
-        }
-    }
-    results.push(match refused.first() {
-        None => tried.ok(format!("the cluster takes the {count} objects of an install")).evidence("server-side dry run"),
-        Some(first) => {
-            let result = tried.fail(Code::Forbidden, format!("the cluster refuses {} of the {count} objects of an install", refused.len()));
-            let result = result.evidence(&first.message);
-            match &first.fix {
-                Some(fix) => result.fix(fix),
-                None => result.fix("change the rule that the message names, or have somebody with more rights install"),
-            }
-        }
-    });
-}
-
-/// An agent's Job as the orchestrator, and its pod as the person: Jobs are taken that no pod can be made of.
-async fn job_dry_run(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<CheckResult>) {
-    let tried = check("job-dry-run");
-    let job = match &target.job {
-        Ok(job) => job,
-        Err(why) => {
-            results.push(tried.skipped(format!("dry run of an agent's Job: {why}")));
-            return;
-        }
-    };
-    if !there {
-        results.push(tried.skipped("dry run of an agent's Job: its namespace does not exist yet"));
-        return;
-    }
-    let namespace = target.agents_namespace;
-    let (outcome, who) =
-        try_job(target.cluster, target.flags, &target.account, target.installed, namespace, job).await;
-    results.push(match outcome {
-        Ok(()) => tried.ok("the cluster takes an agent's Job").evidence(format!("server-side dry run {who}")),
-        Err(error) => refused_job(tried, &error, &who),
-    });
-    let admitted = check("pod-dry-run");
-    let template = &job["spec"]["template"];
-    let mut metadata = template["metadata"].clone();
-    if metadata.is_null() {
-        metadata = json!({});
-    }
-    metadata["name"] = json!("kubectl-ado-check");
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
-    results.push(match dry_run_create(target.cluster, namespace, &pod).await {
-        Ok(()) => admitted.ok("the cluster admits an agent's pod").evidence("Pod Security, quotas, limits; dry run as you"),
-        Err(error) if error.message.contains("cannot create resource") => {
-            admitted.info("whether the cluster admits an agent's pod is unknown").evidence("you may not create pods")
-        }
-        Err(error) if error.kind == ErrorKind::Quota => admitted
-            .warn(Code::QuotaUsedUp, "a quota leaves no room for an agent's pod")
-            .evidence(&error.message)
-            .fix(format!("kubectl describe quota -n {namespace}, and raise it")),
-        Err(error) => admitted
-            .fail(Code::PodRefused, "the cluster refuses an agent's pod")
-            .evidence(&error.message)
-            .fix("change the Job template or the rule that the message names"),
-    });
-}
-
-/// Has the API server try a Job as the orchestrator's account, else as the person, and says as whom.
-pub(in crate::commands) async fn try_job(
-    cluster: &Cluster,
-    flags: &ClusterFlags,
-    account: &Account,
-    installed: bool,
-    namespace: &str,
-    job: &Value,
-) -> (Result<(), ClusterError>, String) {
-    let mut why = "the account is not there yet";
-    if installed && let Ok(other) = flags.open_as(account) {
-        match dry_run_create(&other, namespace, job).await {
-            Err(error) if error.message.contains("cannot impersonate") => {
-                why = "you may not impersonate the orchestrator's account";
-            }
-            outcome => return (outcome, format!("as {}", account.user())),
-        }
-    }
-    (dry_run_create(cluster, namespace, job).await, format!("as you; {why}"))
-}
-
-fn refused_job(check: Check, error: &ClusterError, who: &str) -> CheckResult {
-    let as_you = who.starts_with("as you");
-    let evidence = format!("{}; dry run {who}", error.message);
-    match error.kind {
-        ErrorKind::Forbidden if error.message.contains("cannot create resource") && as_you => {
-            check.info("whether the cluster takes an agent's Job is unknown").evidence(format!("you may not create Jobs; {who}"))
-        }
-        ErrorKind::Forbidden if error.message.contains("cannot create resource") => check
-            .fail(Code::OrchestratorForbidden, "the orchestrator's account may not create Jobs")
-            .evidence(evidence)
-            .fix("kubectl ado upgrade"),
-        ErrorKind::Quota => check
-            .warn(Code::QuotaUsedUp, "a quota leaves no room for an agent's Job")
-            .evidence(evidence)
-            .fix("kubectl describe quota shows it; raise it"),
-        _ => check
-            .fail(Code::TemplateRefused, "the cluster refuses an agent's Job")
-            .evidence(evidence)
-            .fix("kubectl ado template validate --server -f FILE shows where the Job template is wrong"),
     }
 }
 
@@ -363,7 +170,9 @@ async fn quotas(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<Check
     let limits: Api<LimitRange> = Api::namespaced(target.cluster.client.clone(), namespace);
     let what = format!("list the LimitRanges in namespace \"{namespace}\"");
     if let Ok(limits) = target.cluster.call(&what, limits.list(&ListParams::default())).await {
-        shown.extend(limits.items.iter().filter_map(|limit| Some(format!("limit range {}", limit.metadata.name.as_deref()?))));
+        shown.extend(
+            limits.items.iter().filter_map(|limit| Some(format!("limit range {}", limit.metadata.name.as_deref()?))),
+        );
     }
     results.push(if !used_up.is_empty() {
         let full = quota.warn(Code::QuotaUsedUp, format!("a quota of \"{namespace}\" is used up"));

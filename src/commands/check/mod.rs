@@ -2,19 +2,18 @@
 
 mod azure_devops;
 mod cluster;
+mod dry_runs;
+mod job;
 mod objects;
 mod orchestrator;
 mod result;
+mod rights;
 mod show;
 mod status;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     Exit, Failure,
@@ -24,14 +23,14 @@ use super::{
 };
 use crate::{
     cluster::{Account, Cluster, Install, find_installs},
-    config::{Config, Environment, HostConfig, TokenSource},
-    core::{Installation, Purpose, RequestId, short_hash},
-    hosts::kubernetes::render,
+    config::{Config, TokenSource},
     output::{write_json, write_yaml},
 };
+use job::{agents_namespace, default_config, job_of, read_config};
 
 pub(super) use azure_devops::{Target, azure_devops};
-pub(super) use cluster::{ClusterTarget, cluster, try_job};
+pub(super) use cluster::{ClusterTarget, cluster};
+pub(super) use dry_runs::try_job;
 pub(super) use result::{CheckResult, Outcome};
 pub(super) use show::table;
 pub(super) use status::newest_report;
@@ -137,7 +136,6 @@ impl Args {
         let pools = if self.pools.is_empty() { of_file() } else { self.pools.clone() };
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
         let target = Target { url, pools, token: self.token.given()?, ca_file, before: true };
-        let mut results = azure_devops(&target).await;
 
         let cluster = self.cluster.open()?;
         let namespace = self.cluster.asked_namespace().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
@@ -147,7 +145,7 @@ impl Args {
         };
         let agents = config.as_ref().ok().and_then(agents_namespace).unwrap_or(&namespace).to_owned();
         let job = config.map_err(|failure| failure.to_string()).and_then(|config| job_of(&config, &agents));
-        let target = ClusterTarget {
+        let of_cluster = ClusterTarget {
             cluster: &cluster,
             flags: &self.cluster,
             namespace: &namespace,
@@ -157,8 +155,7 @@ impl Args {
             objects: Vec::new(),
             job,
         };
-        results.extend(self::cluster(&target).await.0);
-        Ok(results)
+        Ok(before_install(&target, &of_cluster).await)
     }
 
     /// The install that is there.
@@ -168,7 +165,9 @@ impl Args {
         let token = self.token.given()?;
         let asked = self.cluster.asked_namespace();
         let found = match &asked {
-            Some(namespace) => find_installs(&cluster, Some(namespace)).await.map(|mut found| (found.pop(), namespace.clone())),
+            Some(namespace) => {
+                find_installs(&cluster, Some(namespace)).await.map(|mut found| (found.pop(), namespace.clone()))
+            }
             None => match self.cluster.find(&cluster).await {
                 Ok(found) => Ok((found.install, found.namespace)),
                 Err(failure) if failure.exit == Exit::Usage => return Err(failure),
@@ -187,7 +186,7 @@ impl Args {
     }
 
     /// Azure DevOps from here where there is a token and it is known what to ask for.
-    async fn from_here(&self, config: Option<&Config>, token: Option<TokenSource>) -> Option<Vec<CheckResult>> {
+    async fn as_seen_here(&self, config: Option<&Config>, token: Option<TokenSource>) -> Option<Vec<CheckResult>> {
         let token = token?;
         let url = self.org.clone().or_else(|| config.map(|config| config.organization.url.clone()))?;
         let pools = match config {
@@ -209,7 +208,7 @@ impl Args {
         let checked = installed.as_ref().ok().map(Installed::config);
         let config = checked.as_ref().and_then(|checked| checked.as_ref().ok()).map(|(config, _)| config);
         let report = newest_report(cluster, &install.agents_namespace).await;
-        let mut results = match self.from_here(config, token).await {
+        let mut results = match self.as_seen_here(config, token).await {
             Some(results) => results,
             None => {
                 let without = match &report {
@@ -236,9 +235,9 @@ impl Args {
         };
         results.extend(self::cluster(&target).await.0);
         let errors = checked.and_then(Result::err);
-        let installed = installed.map(|installed| (installed, errors)).map_err(|failure| {
-            failure.causes.first().map(|(message, _)| message.clone()).unwrap_or_default()
-        });
+        let installed = installed
+            .map(|installed| (installed, errors))
+            .map_err(|failure| failure.causes.first().map(|(message, _)| message.clone()).unwrap_or_default());
         results.extend(orchestrator::orchestrator(cluster, install, &installed, &report, now).await);
         Ok(results)
     }
@@ -250,7 +249,7 @@ impl Args {
         token: Option<TokenSource>,
         error: Option<crate::cluster::ClusterError>,
     ) -> Result<Vec<CheckResult>, Failure> {
-        let mut results = match self.from_here(None, token).await {
+        let mut results = match self.as_seen_here(None, token).await {
             Some(results) => results,
             None => status::azure_devops(None, "there is no install to ask", Timestamp::now()),
         };
@@ -277,48 +276,16 @@ impl Args {
     }
 }
 
+/// All that has to hold before an install: what `check --pre` shows, and `install` looks at first.
+pub(super) async fn before_install(target: &Target, cluster: &ClusterTarget<'_>) -> Vec<CheckResult> {
+    let mut results = azure_devops(target).await;
+    results.extend(self::cluster(cluster).await.0);
+    results
+}
+
 /// Azure DevOps as the orchestrator's status has it.
 pub(super) fn from_status(report: Option<&crate::core::Report>, now: Timestamp) -> Vec<CheckResult> {
     status::azure_devops(report, "the orchestrator has written no status", now)
-}
-
-/// The configuration of a file for a cluster, with all that is wrong as the failure.
-pub(super) fn read_config(file: &Path) -> Result<Config, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::new(Exit::Usage, format!("{} cannot be read: {error}", file.display()), None)
-    })?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    Config::of_text(&Environment::of_this_process(), &text, file, folder)
-        .map(|(config, _)| config)
-        .map_err(super::serve::refused)
-}
-
-/// The configuration that an install by flags alone would have.
-fn default_config(url: &str, pools: &[String]) -> Result<Config, Failure> {
-    let pools: Vec<Value> = pools.iter().map(|pool| serde_json::json!({ "name": pool })).collect();
-    let text = serde_json::json!({"organization": {"url": url}, "host": "kubernetes", "pools": pools}).to_string();
-    let checked = Config::of_text(&Environment::default(), &text, Path::new("the flags"), Path::new(""));
-    checked.map(|(config, _)| config).map_err(super::serve::refused)
-}
-
-fn agents_namespace(config: &Config) -> Option<&str> {
-    match &config.host {
-        // `default` is what is meant where nothing is said; an install then has its own.
-        HostConfig::Kubernetes(settings) if settings.namespace != "default" => Some(&settings.namespace),
-        _ => None,
-    }
-}
-
-/// The Job of an agent of the first pool's last template, which is the one for ordinary job requests.
-fn job_of(config: &Config, namespace: &str) -> Result<Value, String> {
-    let HostConfig::Kubernetes(settings) = &config.host else { return Err("agents are no Jobs here".to_owned()) };
-    let settings = crate::config::KubernetesConfig { namespace: namespace.to_owned(), ..settings.clone() };
-    let pool = config.pools.first().ok_or("there is no agent pool")?;
-    let template = pool.templates.last().ok_or("the pool has no agent template")?;
-    let installation = Installation::new(short_hash(&["check"], 16));
-    let of = (pool.name.as_str(), template.name.as_str());
-    let rendered = render(config, &settings, &installation, of, Purpose::Request(RequestId(0)));
-    rendered.map(|rendered| rendered.job).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

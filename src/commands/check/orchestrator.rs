@@ -49,8 +49,11 @@ pub(super) async fn orchestrator(
     now: Timestamp,
 ) -> Vec<CheckResult> {
     let name = install.deployment.metadata.name.clone().unwrap_or_default();
-    let mut results =
-        vec![check("installed").ok(format!("kubectl-ado is installed in \"{}\"", install.namespace)).evidence(format!("Deployment {name}"))];
+    let mut results = vec![
+        check("installed")
+            .ok(format!("kubectl-ado is installed in \"{}\"", install.namespace))
+            .evidence(format!("Deployment {name}")),
+    ];
     results.push(rollout(cluster, install).await);
     let known = report.as_ref().ok().and_then(Option::as_ref);
     results.push(leader(cluster, install, known, now).await);
@@ -99,7 +102,11 @@ async fn why_not_ready(cluster: &Cluster, install: &Install) -> Option<String> {
         let state = container.state.as_ref();
         if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
             let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-            return Some(format!("pod {name}: {reason} {}", waiting.message.as_deref().unwrap_or_default()).trim_end().to_owned());
+            return Some(
+                format!("pod {name}: {reason} {}", waiting.message.as_deref().unwrap_or_default())
+                    .trim_end()
+                    .to_owned(),
+            );
         }
         let ended = state.and_then(|state| state.terminated.as_ref());
         if let Some(ended) = ended {
@@ -164,7 +171,8 @@ fn last_poll(report: &Result<Option<Report>, ClusterError>, now: Timestamp) -> C
             .fix("kubectl ado logs shows what keeps it");
     }
     let oldest = report.pools.iter().map(|pool| pool.last_polled_at).min().flatten();
-    let never: Vec<_> = report.pools.iter().filter(|pool| pool.last_polled_at.is_none()).map(|pool| pool.name.as_str()).collect();
+    let never: Vec<_> =
+        report.pools.iter().filter(|pool| pool.last_polled_at.is_none()).map(|pool| pool.name.as_str()).collect();
     if !never.is_empty() {
         return poll
             .fail(Code::OrchestratorNotReady, "pools have not been polled with success")
@@ -175,9 +183,13 @@ fn last_poll(report: &Result<Option<Report>, ClusterError>, now: Timestamp) -> C
     poll.ok("every pool was polled").evidence(ago)
 }
 
-fn configuration(installed: &Result<(Installed, Option<ConfigErrors>), String>, report: Option<&Report>) -> CheckResult {
+fn configuration(
+    installed: &Result<(Installed, Option<ConfigErrors>), String>,
+    report: Option<&Report>,
+) -> CheckResult {
     let config = check("config");
-    let condition = report.and_then(|report| report.conditions.iter().find(|condition| condition.kind == "ConfigValid"));
+    let condition =
+        report.and_then(|report| report.conditions.iter().find(|condition| condition.kind == "ConfigValid"));
     if let Some(condition) = condition.filter(|condition| condition.status == "False") {
         return config
             .fail(Code::ConfigRejected, "the orchestrator does not accept the changed configuration")

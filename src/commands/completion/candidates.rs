@@ -92,7 +92,9 @@ fn takes_value(argument: &Arg) -> bool {
 fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let name = word.split('=').next().unwrap_or(word);
     command.get_arguments().find(|argument| match name.strip_prefix("--") {
-        Some(long) => argument.get_long() == Some(long) || argument.get_all_aliases().is_some_and(|all| all.contains(&long)),
+        Some(long) => {
+            argument.get_long() == Some(long) || argument.get_all_aliases().is_some_and(|all| all.contains(&long))
+        }
         None => {
             let mut letters = name.chars().skip(1);
             argument.get_short().is_some() && argument.get_short() == letters.next() && letters.next().is_none()
@@ -117,7 +119,8 @@ fn values(argument: &Arg, before: &str, typed: &str) -> Candidates {
             known.map(|value| (format!("{before}{}", value.get_name()), about(value.get_help()))).collect(),
         );
     }
-    let name = argument.get_value_names().and_then(|names| names.first()).map(|name| name.as_str()).unwrap_or_default();
+    let name =
+        argument.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str).unwrap_or_default();
     let kind = match (argument.get_long(), name) {
         (Some("namespace" | "agents-namespace"), _) => Kind::Namespaces,
         (Some("context"), _) => Kind::Contexts,
@@ -171,7 +174,8 @@ mod tests {
 
     #[test]
     fn values_of_the_cluster_are_asked_for_by_their_kind() {
-        let wanted = |kind, before: &str, typed: &str| Candidates::Values { kind, before: before.into(), typed: typed.into() };
+        let wanted =
+            |kind, before: &str, typed: &str| Candidates::Values { kind, before: before.into(), typed: typed.into() };
         assert_eq!(complete(&["check", "-n", "ado"]), wanted(Kind::Namespaces, "", "ado"));
         assert_eq!(complete(&["check", "--namespace=ado"]), wanted(Kind::Namespaces, "--namespace=", "ado"));
         assert_eq!(complete(&["status", "--context", ""]), wanted(Kind::Contexts, "", ""));

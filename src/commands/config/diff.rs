@@ -7,7 +7,8 @@ const CONTEXT: usize = 2;
 pub(in crate::commands) fn diff(before: &str, after: &str) -> String {
     let (one, other): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let marked = marked(&one, &other);
-    let changed: Vec<usize> = marked.iter().enumerate().filter(|(_, (mark, _))| *mark != ' ').map(|(index, _)| index).collect();
+    let changed: Vec<usize> =
+        marked.iter().enumerate().filter(|(_, (mark, _))| *mark != ' ').map(|(index, _)| index).collect();
     let mut text = String::new();
     let mut last: Option<usize> = None;
     for (index, (mark, line)) in marked.iter().enumerate() {
@@ -29,11 +30,8 @@ fn marked<'a>(one: &[&'a str], other: &[&'a str]) -> Vec<(char, &'a str)> {
     let mut common = vec![vec![0usize; other.len() + 1]; one.len() + 1];
     for i in (0..one.len()).rev() {
         for j in (0..other.len()).rev() {
-            common[i][j] = if one[i] == other[j] {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
+            common[i][j] =
+                if one[i] == other[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
         }
     }
     let (mut i, mut j) = (0, 0);
@@ -59,7 +57,10 @@ mod tests {
 
     #[test]
     fn what_changed_is_shown_with_its_neighbours() {
-        assert_eq!(diff("a\nb\nc\nd\ne\nf\ng\nh\n", "a\nb\nC\nd\ne\nf\ng\nh\ni\n"), "  a\n  b\n- c\n+ C\n  d\n  e\n...\n  g\n  h\n+ i\n");
+        assert_eq!(
+            diff("a\nb\nc\nd\ne\nf\ng\nh\n", "a\nb\nC\nd\ne\nf\ng\nh\ni\n"),
+            "  a\n  b\n- c\n+ C\n  d\n  e\n...\n  g\n  h\n+ i\n"
+        );
         assert_eq!(diff("a\n", "a\n"), "");
     }
 }

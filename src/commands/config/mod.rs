@@ -109,7 +109,7 @@ impl ViewArgs {
         let installed = Installed::read(&cluster, &install).await?;
         let (config, settings) = match installed.config() {
             Ok(both) => both,
-            Err(errors) => return Ok(show_errors(&errors, self.output)?),
+            Err(errors) => return show_errors(&errors, self.output),
         };
         if let Some(format) = self.output {
             let sources = settings.iter().map(|one| (one.path.to_string(), one.source.clone())).collect();
@@ -178,7 +178,9 @@ impl Validation {
         } else {
             let mut err = std::io::stderr().lock();
             let warnings = self.warnings.iter().map(|problem| ("warning", problem));
-            for (word, Problem { code, message, fix }) in self.errors.iter().map(|problem| ("error", problem)).chain(warnings) {
+            for (word, Problem { code, message, fix }) in
+                self.errors.iter().map(|problem| ("error", problem)).chain(warnings)
+            {
                 let code = code.map(|code| format!("{code} ")).unwrap_or_default();
                 writeln!(err, "{word}: {code}{message}")?;
                 if let Some(fix) = fix {
@@ -195,7 +197,11 @@ impl Validation {
 
 /// Errors of a configuration as problems.
 pub(super) fn problems(errors: &ConfigErrors) -> Vec<Problem> {
-    let problem = |error: &crate::config::ConfigError| Problem { code: None, message: error.message.clone(), fix: error.fix.clone() };
+    let problem = |error: &crate::config::ConfigError| Problem {
+        code: None,
+        message: error.message.clone(),
+        fix: error.fix.clone(),
+    };
     errors.0.iter().map(problem).collect()
 }
 
@@ -210,7 +216,8 @@ fn show_errors(errors: &ConfigErrors, output: Option<MachineFormat>) -> Result<E
 
 /// The text of a file, or of standard input for `-`, and the name for messages.
 pub(super) fn read_file(file: &Path) -> Result<(String, PathBuf), Failure> {
-    let wrong = |name: &str, error: std::io::Error| Failure::new(Exit::Usage, format!("{name} cannot be read: {error}"), None);
+    let wrong =
+        |name: &str, error: std::io::Error| Failure::new(Exit::Usage, format!("{name} cannot be read: {error}"), None);
     if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| wrong("standard input", error))?;

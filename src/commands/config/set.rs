@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -72,7 +72,10 @@ impl SetArgs {
         if let Some(owner) = owner(&map.metadata) {
             return Err(Failure::new(
                 Exit::Failed,
-                format!("the ConfigMap \"{name}\" is managed by {owner}, which would undo the change ({})", Code::OwnedByOther),
+                format!(
+                    "the ConfigMap \"{name}\" is managed by {owner}, which would undo the change ({})",
+                    Code::OwnedByOther
+                ),
                 Some("make the change in the repository or chart that it is made from".to_owned()),
             ));
         }
@@ -110,8 +113,12 @@ async fn store(cluster: &Cluster, install: &Install, map: &ConfigMap, text: Stri
     data.insert(FILE.to_owned(), text);
     let ours = |key: &str| key.starts_with("app.kubernetes.io/") || key.starts_with("kubectl-ado/");
     let kept = |marks: Option<&std::collections::BTreeMap<String, String>>| -> Value {
-        let kept: Map<String, Value> =
-            marks.into_iter().flatten().filter(|(key, _)| ours(key)).map(|(key, value)| (key.clone(), json!(value))).collect();
+        let kept: Map<String, Value> = marks
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| ours(key))
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
         Value::Object(kept)
     };
     let object = json!({

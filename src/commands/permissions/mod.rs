@@ -55,13 +55,21 @@ impl Args {
                 None => {
                     let names: Vec<_> = TABLE.iter().map(|needs| needs.command).collect();
                     let message = format!("no command \"{command}\" talks to a cluster");
-                    return Err(Failure::new(Exit::Usage, message, Some(format!("those that do: {}", names.join(", ")))));
+                    return Err(Failure::new(
+                        Exit::Usage,
+                        message,
+                        Some(format!("those that do: {}", names.join(", "))),
+                    ));
                 }
             }
         };
         let mut out = std::io::stdout().lock();
         match self.output {
-            Format::Table => write!(out, "{}", table(["COMMAND", "GROUP", "RESOURCES", "VERBS"], chosen.iter().flat_map(|needs| rows(needs))))?,
+            Format::Table => write!(
+                out,
+                "{}",
+                table(["COMMAND", "GROUP", "RESOURCES", "VERBS"], chosen.iter().flat_map(|needs| rows(needs)))
+            )?,
             Format::Json => {
                 let items: Vec<_> = chosen.iter().map(|needs| role(needs)).collect();
                 write_json(&mut out, &json!({"apiVersion": "v1", "kind": "List", "items": items}))?;
@@ -71,7 +79,11 @@ impl Args {
                     if index > 0 {
                         writeln!(out, "---")?;
                     }
-                    writeln!(out, "# kubectl ado {}, in the namespaces of the install and of its agents", needs.command)?;
+                    writeln!(
+                        out,
+                        "# kubectl ado {}, in the namespaces of the install and of its agents",
+                        needs.command
+                    )?;
                     if !needs.note.is_empty() {
                         writeln!(out, "# {}", needs.note)?;
                     }
@@ -88,7 +100,8 @@ fn rows(needs: &Needs) -> Vec<[String; 4]> {
         let command = if index == 0 { needs.command } else { "" };
         let group = rule.api_groups.join(",");
         let group = if group.is_empty() { "core".to_owned() } else { group };
-        let names = if rule.resource_names.is_empty() { String::new() } else { format!("/{}", rule.resource_names.join(",")) };
+        let names =
+            if rule.resource_names.is_empty() { String::new() } else { format!("/{}", rule.resource_names.join(",")) };
         [command.to_owned(), group, format!("{}{names}", rule.resources.join(",")), rule.verbs.join(",")]
     };
     needs.rules.iter().enumerate().map(row).collect()

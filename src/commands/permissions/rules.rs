@@ -24,7 +24,11 @@ pub(super) struct Needs {
     pub(super) note: &'static str,
 }
 
-const fn rule(group: &'static [&'static str], resources: &'static [&'static str], verbs: &'static [&'static str]) -> Rule {
+const fn rule(
+    group: &'static [&'static str],
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+) -> Rule {
     Rule { api_groups: group, resources, resource_names: &[], verbs }
 }
 
@@ -40,12 +44,8 @@ const JOBS: Rule = rule(&["batch"], &["jobs"], WATCH);
 const PODS: Rule = rule(CORE, &["pods"], WATCH);
 const CONTROL: Rule = rule(CORE, &["configmaps"], &["get", "list", "create", "update"]);
 const NAMESPACE: Rule = rule(CORE, &["namespaces"], &["get"]);
-const TOKEN: Rule = Rule {
-    api_groups: CORE,
-    resources: &["secrets"],
-    resource_names: &["kubectl-ado-token"],
-    verbs: &["patch"],
-};
+const TOKEN: Rule =
+    Rule { api_groups: CORE, resources: &["secrets"], resource_names: &["kubectl-ado-token"], verbs: &["patch"] };
 
 const CHECK: &[Rule] = &[
     INSTALLS,
@@ -53,7 +53,12 @@ const CHECK: &[Rule] = &[
     LEASES,
     rule(CORE, &["pods", "resourcequotas", "limitranges"], LOOK),
     NAMESPACE,
-    Rule { api_groups: CORE, resources: &["serviceaccounts"], resource_names: &["kubectl-ado"], verbs: &["impersonate"] },
+    Rule {
+        api_groups: CORE,
+        resources: &["serviceaccounts"],
+        resource_names: &["kubectl-ado"],
+        verbs: &["impersonate"],
+    },
 ];
 const OBSERVE: &[Rule] = &[INSTALLS, STATUS, LEASES, JOBS, PODS];
 
@@ -75,25 +80,53 @@ const INSTALL: &[Rule] = &[
 
 /// All commands that talk to a cluster.
 pub(super) const TABLE: &[Needs] = &[
-    Needs { command: "check", rules: CHECK, note: "without impersonate, the dry runs are made as you; create on pods and jobs makes them possible" },
-    Needs { command: "install", rules: INSTALL, note: "creating the namespace itself takes `create` on namespaces, cluster-wide; whoever is admin of the namespace has all the rest" },
+    Needs {
+        command: "check",
+        rules: CHECK,
+        note: "without impersonate, the dry runs are made as you; create on pods and jobs makes them possible",
+    },
+    Needs {
+        command: "install",
+        rules: INSTALL,
+        note: "creating the namespace itself takes `create` on namespaces, cluster-wide; whoever is admin of the namespace has all the rest",
+    },
     Needs { command: "upgrade", rules: INSTALL, note: "as install" },
     Needs { command: "uninstall", rules: INSTALL, note: "as install" },
     Needs { command: "config view", rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get"])], note: "" },
     Needs { command: "config set", rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get", "patch"])], note: "" },
-    Needs { command: "auth set", rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get"]), TOKEN], note: "where the Secret does not exist yet, also `create` on secrets; it is never read" },
+    Needs {
+        command: "auth set",
+        rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get"]), TOKEN],
+        note: "where the Secret does not exist yet, also `create` on secrets; it is never read",
+    },
     Needs { command: "auth test", rules: &[INSTALLS, STATUS], note: "" },
     Needs { command: "status", rules: OBSERVE, note: "" },
     Needs { command: "pools", rules: OBSERVE, note: "" },
     Needs { command: "agents", rules: OBSERVE, note: "" },
     Needs { command: "jobs", rules: OBSERVE, note: "" },
     Needs { command: "queue", rules: OBSERVE, note: "" },
-    Needs { command: "explain", rules: &[INSTALLS, STATUS, LEASES, JOBS, PODS, rule(CORE, &["events"], LOOK)], note: "" },
+    Needs {
+        command: "explain",
+        rules: &[INSTALLS, STATUS, LEASES, JOBS, PODS, rule(CORE, &["events"], LOOK)],
+        note: "",
+    },
     Needs { command: "logs", rules: &[INSTALLS, STATUS, JOBS, PODS, rule(CORE, &["pods/log"], &["get"])], note: "" },
     Needs { command: "pause", rules: &[INSTALLS, CONTROL], note: "" },
     Needs { command: "resume", rules: &[INSTALLS, CONTROL], note: "" },
     Needs { command: "template render", rules: &[INSTALLS, STATUS, NAMESPACE], note: "with -f it asks no cluster" },
-    Needs { command: "template validate", rules: &[INSTALLS, Rule { api_groups: CORE, resources: &["serviceaccounts"], resource_names: &["kubectl-ado"], verbs: &["impersonate"] }], note: "only with --server; without impersonate, `create` on jobs makes the dry run as you" },
+    Needs {
+        command: "template validate",
+        rules: &[
+            INSTALLS,
+            Rule {
+                api_groups: CORE,
+                resources: &["serviceaccounts"],
+                resource_names: &["kubectl-ado"],
+                verbs: &["impersonate"],
+            },
+        ],
+        note: "only with --server; without impersonate, `create` on jobs makes the dry run as you",
+    },
     Needs { command: "version", rules: &[INSTALLS, STATUS], note: "" },
 ];
 

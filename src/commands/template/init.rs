@@ -45,7 +45,8 @@ impl InitArgs {
             return Ok(Exit::Done);
         };
         let wrong = |error: std::io::Error| {
-            let fix = (error.kind() == std::io::ErrorKind::AlreadyExists).then(|| "name another file, or remove it".to_owned());
+            let fix = (error.kind() == std::io::ErrorKind::AlreadyExists)
+                .then(|| "name another file, or remove it".to_owned());
             Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()), fix)
         };
         let mut file = std::fs::File::create_new(path).map_err(wrong)?;

@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use serde_json::json;
 
-use super::super::{Exit, Failure, check::newest_report, cluster_flags::ClusterFlags, config::read_file, installed::Installed};
+use super::super::{
+    Exit, Failure, check::newest_report, cluster_flags::ClusterFlags, config::read_file, installed::Installed,
+};
 use crate::{
     cluster::{Cluster, Install},
     config::{Config, Environment, HostConfig, KubernetesConfig},
@@ -129,7 +131,9 @@ fn short(message: &str, copy: &str, name: &str) -> String {
 /// The settings of the host, with the namespace that the Jobs would really be in.
 pub(super) fn kubernetes(config: &Config, namespace: &str) -> Result<KubernetesConfig, Failure> {
     match &config.host {
-        HostConfig::Kubernetes(settings) => Ok(KubernetesConfig { namespace: namespace.to_owned(), ..settings.clone() }),
+        HostConfig::Kubernetes(settings) => {
+            Ok(KubernetesConfig { namespace: namespace.to_owned(), ..settings.clone() })
+        }
         _ => Err(Failure::new(Exit::Failed, "this install's agents are no Kubernetes Jobs", None)),
     }
 }
@@ -163,7 +167,11 @@ pub(super) fn rendered(
     let Some(policy) = found else {
         let names: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
         let fix = format!("the configuration has: {}", names.join(", "));
-        return Err(Failure::new(Exit::Usage, format!("there is no agent pool \"{}\"", pool.unwrap_or_default()), Some(fix)));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("there is no agent pool \"{}\"", pool.unwrap_or_default()),
+            Some(fix),
+        ));
     };
     let Some(template) = template.or_else(|| policy.templates.last().map(|template| template.name.as_str())) else {
         return Err(Failure::new(Exit::Failed, "the pool has no agent template", None));

@@ -84,16 +84,30 @@ impl ValidateArgs {
         let purpose = Purpose::Request(RequestId(0));
         let made = rendered(&config, &settings, &installation, None, None, purpose)?;
         let (outcome, who) = try_job(&cluster, &self.cluster, &account, installed, &namespace, &made.job).await;
-        let as_you = who.starts_with("as you").then(|| Problem { code: None, message: format!("the dry run was made {who}"), fix: None });
+        let as_you = who.starts_with("as you").then(|| Problem {
+            code: None,
+            message: format!("the dry run was made {who}"),
+            fix: None,
+        });
         Ok(match outcome {
             Ok(()) => Asked::Taken(as_you),
+            Err(error) if as_you.is_some() && error.message.contains("cannot create resource") => {
+                let message = "the API server cannot be asked: you may neither impersonate the orchestrator's account nor create Jobs";
+                let fix = "have the Role that `kubectl ado permissions template validate -o yaml` prints given to you";
+                return Err(Failure::new(Exit::Failed, message, Some(fix.to_owned())));
+            }
             Err(error) if !matches!(error.kind, ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::Quota) => {
                 return Err(error.into());
             }
             Err(error) => {
-                let code = if error.kind == ErrorKind::Invalid { Code::TemplateRefused } else { Code::OrchestratorForbidden };
+                let code =
+                    if error.kind == ErrorKind::Invalid { Code::TemplateRefused } else { Code::OrchestratorForbidden };
                 let code = if error.kind == ErrorKind::Quota { Code::QuotaUsedUp } else { code };
-                Asked::Refused(Problem { code: Some(code), message: format!("{} ({who})", error.message), fix: error.fix })
+                Asked::Refused(Problem {
+                    code: Some(code),
+                    message: format!("{} ({who})", error.message),
+                    fix: error.fix,
+                })
             }
         })
     }
