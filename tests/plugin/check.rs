@@ -17,19 +17,10 @@ use crate::{
 fn before(world: &World, url: &str, pools: &str, token: &str, more: &[&str]) -> Ended {
     let file = world.folder.path().join("pat");
     std::fs::write(&file, token).unwrap();
-    let arguments = [
-        "check",
-        "--pre",
-        "--org",
-        url,
-        "--pool",
-        pools,
-        "--pat-file",
-        file.to_str().unwrap(),
-        "-n",
-        world.namespace.name(),
-    ];
-    let ended = crate::staged::plugin(&[&arguments, more].concat(), &[("KUBECONFIG", &world.admin())], "");
+    let arguments = ["check", "--pre", "--org", url, "--pool", pools, "--pat-file", file.to_str().unwrap()];
+    let variables = [("KUBECONFIG", world.admin()), ("ADO_NAMESPACE", world.namespace.name().to_owned())];
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let ended = crate::staged::plugin(&[&arguments, more].concat(), &variables, "");
     crate::world::assert_holds_no_token(&(ended.out.clone() + &ended.err), token, "what check says");
     ended
 }
@@ -61,6 +52,11 @@ async fn before_an_install_all_is_well() {
         "OK    the cluster admits an agent's pod",
         " 0 failed, ",
     ]);
+    let absent = before(&world, &world.sandbox.url(), "Linux", world.sandbox.token(), &["-n", "check-absent"]);
+    absent.with(0).says(&[
+        "INFO  namespace \"check-absent\" does not exist yet; install creates it",
+        "-     dry run of the 6 objects: their namespace does not exist yet",
+    ]);
     assert_eq!(world.jobs().await.len(), 0, "nothing was made");
     assert_eq!(world.sandbox.agents(world.sandbox.see(|state| state.pool_named("Linux").unwrap().id)).len(), 1);
 }
@@ -91,6 +87,26 @@ async fn each_trouble_on_the_way_to_azure_devops_is_told_by_itself_and_the_clust
     let told = line(&ended.out, "no TLS with");
     assert!(told.starts_with("FAIL  ADO104 no TLS with localhost") && told.contains("--ca-file"), "{told}");
     ended.says(&["OK    localhost accepts connections", "certificate"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_not_there_is_told_from_an_organization_that_is_not() {
+    let world = World::new("check-proxy").await;
+    let closed = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap().local_addr().unwrap();
+    let proxy = format!("http://user:s3cr3t-pass@{closed}");
+    let arguments =
+        ["check", "--pre", "--org", "https://tfs.invalid/C", "--pool", "Linux", "-n", world.namespace.name()];
+    let variables = [("KUBECONFIG", world.admin()), ("HTTPS_PROXY", proxy)];
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let ended = crate::staged::plugin(&arguments, &variables, "").with(3);
+    assert!(!ended.out.contains("s3cr3t-pass"), "{}", ended.out);
+    ended.says(&[
+        "OK    a proxy leads to https://tfs.invalid/C (http://127.0.0.1:",
+        "OK    the proxy 127.0.0.1 has an address",
+        "FAIL  ADO104 no connection to the proxy 127.0.0.1",
+        "fix: correct HTTPS_PROXY, or add the host to NO_PROXY",
+        "OK    the cluster answers",
+    ]);
 }
 
 /// A TLS server whose certificate nobody signed.
@@ -260,6 +276,12 @@ async fn who_may_do_nothing_gets_an_answer_to_each_check_all_the_same() {
 async fn without_a_cluster_azure_devops_is_checked_all_the_same_and_it_ends_in_time() {
     let world = World::new("check-gone").await;
     world.pool("Linux");
+    let none = before(&world, &world.sandbox.url(), "Linux", world.sandbox.token(), &["--kubeconfig", "/nonexistent"]);
+    none.with(3).says(&[
+        "OK    the token is accepted",
+        "FAIL  ADO301 the kubeconfig /nonexistent does not exist",
+        "fix: correct --kubeconfig",
+    ]);
     // A server that takes connections and never answers.
     let silent = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let there = std::fs::read_to_string(world.admin()).unwrap();

@@ -42,6 +42,12 @@ pub(super) fn check(name: &'static str) -> Check {
     Check(Section::Cluster, name)
 }
 
+/// That there is no cluster to check.
+pub(super) fn none(message: &str, fix: Option<&str>) -> CheckResult {
+    let result = check("version").fail(Code::ClusterUnreachable, message);
+    result.fix(fix.unwrap_or("name a kubeconfig with --kubeconfig or in KUBECONFIG"))
+}
+
 /// All checks of the cluster, in their order. The second value tells whether it answers at all.
 pub(in crate::commands) async fn cluster(target: &ClusterTarget<'_>) -> (Vec<CheckResult>, bool) {
     let mut results = Vec::new();

@@ -137,7 +137,14 @@ impl Args {
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
         let target = Target { url, pools, token: self.token.given()?, ca_file, before: true };
 
-        let cluster = self.cluster.open()?;
+        let cluster = match self.cluster.open() {
+            Ok(cluster) => cluster,
+            Err(failure) => {
+                let mut results = azure_devops(&target).await;
+                results.extend(failure.causes.iter().map(|(message, fix)| cluster::none(message, fix.as_deref())));
+                return Ok(results);
+            }
+        };
         let namespace = self.cluster.asked_namespace().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         let config = match config {
             Some(config) => Ok(config),
