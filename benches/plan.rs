@@ -83,7 +83,12 @@ fn policy(requests: usize, room: Room) -> Policy {
         Room::Enough => None,
         Room::Little => Some(u32::try_from(requests / 2).unwrap()),
     };
-    let pools = vec![PoolPolicy { name: "A".into(), max_agents, templates: (0..TEMPLATES).map(template).collect() }];
+    let pools = vec![PoolPolicy {
+        name: "A".into(),
+        max_agents,
+        templates: (0..TEMPLATES).map(template).collect(),
+        paused: None,
+    }];
     Policy {
         installation: Installation::new("benchmark"),
         organization: "https://dev.azure.com/contoso".into(),
@@ -91,6 +96,7 @@ fn policy(requests: usize, room: Room) -> Policy {
         start_timeout: Duration::from_mins(5),
         idle_timeout: Duration::from_mins(10),
         pools,
+        retire: false,
     }
 }
 
@@ -121,6 +127,7 @@ fn request(id: usize, stage: Stage) -> JobRequest {
         parallelism_tag: Some("Private".into()),
         pipeline: Some(format!("pipeline {}", id % 50)),
         pipeline_run: Some(format!("20260101.{id}")),
+        url: None,
         priority: 0,
     }
 }
@@ -140,6 +147,7 @@ fn run(policy: &Policy, number: usize) -> Run {
         phase: RunPhase::Live,
         revision: template.revision.clone(),
         progress: Progress::Running,
+        runs_since: Some(NOW - Duration::from_secs(50)),
         trouble: None,
         agent_ended_at: None,
     }

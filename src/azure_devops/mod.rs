@@ -15,6 +15,8 @@ mod credential;
 mod error;
 mod list;
 mod memory;
+mod probe;
+mod reach;
 mod registration;
 mod request;
 mod rest;
@@ -28,6 +30,8 @@ mod wire;
 mod tests;
 
 pub use error::Error;
+pub use probe::{Identity, Manage};
+pub use reach::{Reached, Step, Way, reach};
 pub use rest::RestClient;
 pub use transport::SetupError;
 

@@ -11,6 +11,7 @@ pub(super) struct Request {
     pub(super) endpoint: Endpoint,
     pub(super) method: Method,
     pub(super) body: Option<Value>,
+    area: &'static str,
     path: String,
     query: Vec<(&'static str, String)>,
 }
@@ -18,6 +19,16 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn pools(name: &str) -> Self {
         Self::new(Endpoint::Pools, "pools".to_owned()).with("poolName", name)
+    }
+
+    /// Who is asking.
+    pub(super) fn connection_data() -> Self {
+        Self { area: "", ..Self::new(Endpoint::ConnectionData, "connectionData".to_owned()) }
+    }
+
+    /// Whether the caller has these permissions (a sum of bits) in a pool.
+    pub(super) fn permissions(pool: PoolId, bits: u32) -> Self {
+        Self::new(Endpoint::Pools, format!("pools/{}/permissions/{bits}", pool.0))
     }
 
     pub(super) fn job_requests(pool: PoolId) -> Self {
@@ -39,7 +50,7 @@ impl Request {
 
     /// A question, without a query.
     pub(super) fn new(endpoint: Endpoint, path: String) -> Self {
-        Self { endpoint, method: Method::GET, body: None, path, query: Vec::new() }
+        Self { endpoint, method: Method::GET, body: None, area: "distributedtask/", path, query: Vec::new() }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -55,7 +66,7 @@ impl Request {
     /// The address below the organization's, for one page of the answer.
     pub(super) fn url(&self, base: &Url, continuation: Option<&str>) -> Url {
         let mut url = base.clone();
-        url.set_path(&format!("{}/_apis/distributedtask/{}", base.path().trim_end_matches('/'), self.path));
+        url.set_path(&format!("{}/_apis/{}{}", base.path().trim_end_matches('/'), self.area, self.path));
         {
             let mut pairs = url.query_pairs_mut();
             pairs.extend_pairs(&self.query);

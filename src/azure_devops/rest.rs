@@ -38,7 +38,7 @@ const NO_LIMITS_SPAN: Duration = Duration::from_secs(600);
 /// while Azure DevOps wants to be left alone, short waits are waited for and long ones are [`Error::Throttled`].
 #[derive(Debug)]
 pub struct RestClient {
-    caller: Caller,
+    pub(super) caller: Caller,
     unfit: Memory<&'static str>,
     no_limits: Memory<()>,
     /// Whether the server refused `completedRequestCount`.

@@ -10,13 +10,16 @@ pub(super) enum Endpoint {
     JobRequests,
     Agents,
     ResourceUsage,
+    ConnectionData,
 }
 
 impl Endpoint {
     /// Best first: Azure DevOps Server 2020 and later, 2019, and whatever the server chooses when nothing is said.
     fn versions(self) -> [Option<&'static str>; 3] {
         match self {
-            Self::Pools | Self::JobRequests | Self::Agents => [Some("6.0-preview.1"), Some("5.0-preview.1"), None],
+            Self::Pools | Self::JobRequests | Self::Agents | Self::ConnectionData => {
+                [Some("6.0-preview.1"), Some("5.0-preview.1"), None]
+            }
             Self::ResourceUsage => [Some("6.0-preview.2"), Some("5.1-preview.2"), None],
         }
     }
@@ -24,7 +27,7 @@ impl Endpoint {
 
 /// The version that worked last, by endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Versions([AtomicUsize; 4]);
+pub(super) struct Versions([AtomicUsize; 5]);
 
 impl Versions {
     /// Where to begin.

@@ -73,6 +73,19 @@ pub(super) fn settings(access: &Access) -> Result<(Config, String), ClusterError
     Ok((config, origin))
 }
 
+/// The contexts of the kubeconfig: for completion, so that what cannot be read is none.
+#[must_use]
+pub fn contexts(kubeconfig: Option<&std::path::Path>) -> Vec<String> {
+    let around = Surroundings::read();
+    let files = match kubeconfig {
+        Some(file) => vec![file.to_owned()],
+        None if around.listed.is_empty() => around.default.into_iter().collect(),
+        None => around.listed,
+    };
+    let read = kubeconfig::read(files.iter().map(PathBuf::as_path)).ok().flatten();
+    read.map(|all| all.contexts.into_iter().map(|named| named.name).collect()).unwrap_or_default()
+}
+
 /// What there is around us to find a cluster by.
 struct Surroundings {
     /// The files of KUBECONFIG, where it is set.

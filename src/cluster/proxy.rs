@@ -7,6 +7,21 @@
 
 use std::net::IpAddr;
 
+/// The proxy that the environment has for an address outside of clusters: HTTPS_PROXY or HTTP_PROXY by the scheme, else
+/// ALL_PROXY, where NO_PROXY does not name the host.
+#[must_use]
+pub fn environment_proxy(scheme: &str, host: &str, port: u16) -> Option<String> {
+    let first = |names: &[&str]| {
+        names.iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.trim().is_empty())
+    };
+    let names: &[&str] = match scheme {
+        "https" => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        _ => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    };
+    let variables = ProxyVariables { https_proxy: first(names), no_proxy: first(&["NO_PROXY", "no_proxy"]) };
+    variables.choose(None, host, port)
+}
+
 /// The proxy-related variables of the environment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProxyVariables {

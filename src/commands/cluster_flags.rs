@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{Exit, Failure};
-use crate::cluster::{Access, Cluster, ClusterError, ErrorKind, Install, find_installs};
+use crate::cluster::{Access, Account, Cluster, ClusterError, ErrorKind, Install, find_installs};
 
 /// Where an install goes, and is looked for, if nothing says otherwise.
 pub(super) const DEFAULT_NAMESPACE: &str = "ado-system";
@@ -59,6 +59,13 @@ impl ClusterFlags {
             impersonate_groups: self.impersonate_groups.clone(),
             request_timeout: self.request_timeout,
         })?)
+    }
+
+    /// The same cluster as another account, which the caller has to be allowed to impersonate. Its groups are added by the
+    /// API server; to name them would take a right of its own.
+    pub(super) fn open_as(&self, account: &Account) -> Result<Cluster, Failure> {
+        let other = Self { impersonate: Some(account.user()), impersonate_groups: Vec::new(), ..self.clone() };
+        other.open()
     }
 
     /// The namespace that was asked for, by flag or by `ADO_NAMESPACE`.

@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod explain;
 mod install;
+mod installed;
 mod jobs;
 mod logging;
 mod logs;
@@ -25,6 +26,7 @@ mod signals;
 mod simulate;
 mod status;
 mod template;
+mod token_input;
 mod uninstall;
 mod upgrade;
 mod version;
@@ -74,6 +76,8 @@ enum Command {
     Version(version::Args),
     Completion(completion::Args),
     Permissions(permissions::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::CompleteArgs),
     #[command(hide = true)]
     Serve(serve::Args),
     #[command(hide = true)]
@@ -135,6 +139,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Version(args) => args.run().await,
         Command::Completion(args) => args.run().await,
         Command::Permissions(args) => args.run().await,
+        Command::Complete(args) => args.run().await,
         Command::Serve(args) => args.run().await,
         Command::Sandbox(args) => args.run().await,
         Command::SandboxAgent(args) => args.run().await,

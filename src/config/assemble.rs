@@ -18,10 +18,13 @@ use super::{
 };
 use crate::core::Retention;
 
-const START_TIMEOUT: Duration = Duration::from_mins(5);
-const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
-const KEEP_FINISHED: Duration = Duration::from_mins(10);
-const KEEP_FAILED: Duration = Duration::from_hours(24);
+/// Where the Deployment of `manifests/` has the token.
+pub(super) const TOKEN_FILE: &str = "/run/secrets/kubectl-ado/token";
+
+pub(super) const START_TIMEOUT: Duration = Duration::from_mins(5);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+pub(super) const KEEP_FINISHED: Duration = Duration::from_mins(10);
+pub(super) const KEEP_FAILED: Duration = Duration::from_hours(24);
 
 /// The port of health and metrics in a pod.
 const PORT: u16 = 8080;
@@ -80,7 +83,7 @@ fn value<T: Copy>(found: Option<&Found<T>>) -> Option<T> {
     found.map(|found| found.value)
 }
 
-fn default_listen(environment: &Environment) -> SocketAddr {
+pub(super) fn default_listen(environment: &Environment) -> SocketAddr {
     match environment.get("KUBERNETES_SERVICE_HOST") {
         Some(_) => (Ipv4Addr::UNSPECIFIED, PORT).into(),
         None => (Ipv4Addr::LOCALHOST, 0).into(),
@@ -103,7 +106,9 @@ fn organization(settings: &Settings, environment: &Environment, problems: &Probl
     }
     let token = match (&settings.token, &settings.token_file) {
         (Some(token), _) => Some(TokenSource::Value(token.value.clone())),
+        (None, Some(file)) if problems.is_elsewhere() => Some(TokenSource::File(file.value.clone())),
         (None, Some(file)) => token_file(file, problems),
+        (None, None) if problems.is_elsewhere() => Some(TokenSource::File(PathBuf::from(TOKEN_FILE))),
         (None, None) if settings.in_file.contains(&"ORG_PAT_FILE") => None,
         (None, None) => {
             let needed = "neither ORG_PAT_FILE nor ORG_PAT is set, and no file has organization.tokenFile";
@@ -132,6 +137,7 @@ fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource>
 /// A bundle that we were told to use has to be there. `SSL_CERT_FILE` may be meant for others.
 fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<PathBuf> {
     if let Some(file) = &settings.ca_file {
+        let Some(_) = problems.reach(&file.origin, &file.value) else { return Some(file.value.clone()) };
         if readable(file, problems) && !holds_certificates(&file.value) {
             let message = format!("{} names {}, which holds no certificate", file.origin, shown(&file.value));
             problems.error_with_fix(message, "it has to hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");

@@ -1,6 +1,10 @@
 //! What is wrong with a configuration: all of it at once, each thing with its place and, where there is one, its mend.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::RefCell,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -69,13 +73,45 @@ pub(super) struct Problems {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     token: Option<SecretString>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// The configuration is for another machine: files that it names are there and not here.
+struct Elsewhere {
+    /// The folder that `serve` sees the file in.
+    mounted: &'static str,
+    /// The folder here that holds what lies beside the file.
+    folder: PathBuf,
 }
 
 impl Problems {
     /// An empty collection that hides this token wherever it turns up.
     pub(super) fn hiding(token: Option<&str>) -> Self {
         let token = token.filter(|token| token.len() >= SHORTEST_HIDDEN_TOKEN).map(SecretString::from);
-        Self { errors: RefCell::default(), warnings: RefCell::default(), token }
+        Self { errors: RefCell::default(), warnings: RefCell::default(), token, elsewhere: None }
+    }
+
+    /// The same for a file that `serve` reads on another machine in `mounted`, and that lies here in `folder`.
+    pub(super) fn elsewhere(self, mounted: &'static str, folder: &Path) -> Self {
+        Self { elsewhere: Some(Elsewhere { mounted, folder: folder.to_owned() }), ..self }
+    }
+
+    /// Whether files that are not here may well be there.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Where a file is to be read. `None` where it lies on another machine, which is said.
+    pub(super) fn reach(&self, origin: impl fmt::Display, path: &Path) -> Option<PathBuf> {
+        let Some(Elsewhere { mounted, folder }) = &self.elsewhere else { return Some(path.to_owned()) };
+        if let Ok(beside) = path.strip_prefix(mounted) {
+            return Some(folder.join(beside));
+        }
+        if path.is_relative() || (folder.is_absolute() && path.starts_with(folder)) || path.exists() {
+            return Some(path.to_owned());
+        }
+        self.warn(format!("{origin}: {} is not on this machine, so it is not checked", path.display()));
+        None
     }
 
     pub(super) fn error(&self, message: impl Into<String>) {

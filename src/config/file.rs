@@ -75,14 +75,19 @@ pub(super) fn settings(path: &Path, problems: &Problems) -> Option<Settings> {
             return None;
         }
     };
-    let documents = match yaml::parse(&text, Dialect::Strict) {
+    settings_of_text(&text, &path, path.parent().unwrap_or(Path::new("")), problems)
+}
+
+/// Reads the text of the file called `path`, whose relative paths begin at `folder`.
+pub(super) fn settings_of_text(text: &str, path: &Path, folder: &Path, problems: &Problems) -> Option<Settings> {
+    let documents = match yaml::parse(text, Dialect::Strict) {
         Ok(documents) => documents,
         Err(error) => {
-            problems.error(error.in_file(&path));
+            problems.error(error.in_file(path));
             return None;
         }
     };
-    let source = Source { path: &path, problems };
+    let source = Source { path, problems };
     if let Some(second) = documents.get(1) {
         Field::root(source, second).report(Wrong::new("has a second document here; it has to have one"));
     }
@@ -90,7 +95,6 @@ pub(super) fn settings(path: &Path, problems: &Problems) -> Option<Settings> {
         problems.warn(format!("{} says nothing", path.display()));
         return Some(Settings::default());
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
     Some(read(&Field::root(source, document).map(KEYS)?, folder))
 }
 

@@ -10,7 +10,7 @@ use super::{
     value::quoted,
 };
 
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// A kind of host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

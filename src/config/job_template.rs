@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     error::{ConfigErrors, Problems},
-    job_structure,
+    job_fields, job_structure,
     yaml::{self, Dialect},
 };
 
@@ -64,6 +64,25 @@ impl JobTemplate {
         let job = job.map(|index| documents.remove(index));
         let (job, warnings) = problems.settle(job)?;
         Ok(Self { path: path.to_owned(), job, others: documents, warnings })
+    }
+
+    /// Checks the text of a file more strictly than the orchestrator does: a field that Kubernetes does not know is an
+    /// error, and what is most likely a slip is among the warnings.
+    ///
+    /// # Errors
+    ///
+    /// As [`JobTemplate::load`], and unknown fields.
+    pub fn parse_strictly(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        let template = Self::parse(path, text)?;
+        let problems = Problems::hiding(None);
+        let documents = yaml::parse(text, Dialect::Kubectl).unwrap_or_default();
+        let job = documents.iter().find(|document| document.get("kind").and_then(yaml::Node::text) == Some("Job"));
+        if let Some(job) = job {
+            job_fields::unknown(path, job, &problems);
+            job_fields::lint(path, job, template.agent_container(), &problems);
+        }
+        let (template, more) = problems.settle(Some(template))?;
+        Ok(Self { warnings: template.warnings.into_iter().chain(more).collect(), ..template })
     }
 
     /// The prefix of its runs' names, where it gives one.

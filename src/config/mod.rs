@@ -14,13 +14,17 @@ use crate::core::{Installation, Policy, PoolPolicy, Retention, short_hash};
 
 mod assemble;
 mod container_instances;
+mod edit;
+mod effective;
 mod environment;
 mod error;
 mod file;
 mod host;
+mod job_fields;
 mod job_structure;
 mod job_template;
 mod kubernetes_names;
+mod lines;
 mod near_miss;
 mod organization;
 mod origin;
@@ -28,18 +32,25 @@ mod policies;
 mod pools;
 mod reader;
 mod schedules;
+mod setting_path;
 mod settings;
 mod token;
 mod value;
 mod yaml;
 
+pub use edit::{Edited, edit};
+pub use effective::{Setting, tree};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use job_template::JobTemplate;
+pub use setting_path::SettingPath;
 pub use token::TokenSource;
 
 use error::Problems;
 use settings::Settings;
+
+/// Where the Deployment has the folder with `ado.yaml`.
+const MOUNTED: &str = "/etc/kubectl-ado";
 
 /// Everything the orchestrator needs to know, validated.
 #[derive(Clone, Debug)]
@@ -240,6 +251,29 @@ impl Config {
         files.sort();
         files.dedup();
         files
+    }
+
+    /// What `serve` makes of a file on another machine, where it lies in `/etc/kubectl-ado`: with the same checks, but for
+    /// files that only that machine has. `name` is for messages; `folder` holds what lies beside the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn of_text(
+        environment: &Environment,
+        text: &str,
+        name: &Path,
+        folder: &Path,
+    ) -> Result<(Self, Vec<Setting>), ConfigErrors> {
+        let problems = Problems::hiding(environment.get("ORG_PAT")).elsewhere(MOUNTED, folder);
+        let of_environment = Settings::of_environment(environment, &problems);
+        let both = file::settings_of_text(text, name, folder, &problems).and_then(|of_file| {
+            let settings = of_file.filled_by(of_environment, &problems);
+            let effective = effective::settings(&settings, environment);
+            Some((assemble::config(settings, environment, &problems)?, effective))
+        });
+        let ((config, effective), warnings) = problems.settle(both)?;
+        Ok((Self { warnings, ..config }, effective))
     }
 
     /// The policy for the planner, once it is known who we are.

@@ -177,7 +177,8 @@ impl<'a> Policies<'a> {
         if let Some(known) = self.job_templates.get(&file.value) {
             return known.clone();
         }
-        let loaded = match JobTemplate::load(&file.value) {
+        let path = self.problems.reach(&file.origin, &file.value)?;
+        let loaded = match JobTemplate::load(&path) {
             Ok(template) => {
                 for warning in &template.warnings {
                     self.problems.warn(format!("{}: {warning}", file.origin));

@@ -14,6 +14,15 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
+    /// A token that somebody typed or piped in, without white space around it.
+    ///
+    /// # Errors
+    ///
+    /// It is empty or cannot be a token; what is said does not hold it.
+    pub fn of_text(text: &str) -> Result<Self, String> {
+        token(text).map(Self::Value).map_err(|what| format!("the token {what}"))
+    }
+
     /// The token as it is now, without white space around it.
     ///
     /// # Errors

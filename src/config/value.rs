@@ -118,7 +118,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     (last_unit != u64::MAX).then_some(total)
 }
 
-fn show_duration(duration: Duration) -> String {
+pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {

@@ -13,6 +13,7 @@ mod rights;
 mod serve_side;
 mod situations;
 mod stage;
+mod staged;
 mod template;
 mod transcripts;
 mod uninstall;

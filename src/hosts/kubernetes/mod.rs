@@ -18,6 +18,7 @@ mod job;
 mod keep;
 mod keys;
 mod prepare;
+mod render;
 mod runs;
 mod secret;
 mod slim;
@@ -49,6 +50,7 @@ pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};
 use job::{JobSettings, MadeJob, make_job};
 use keep::Chores;
 pub use prepare::prepare;
+pub use render::{Rendered, render};
 use secret::Vault;
 use watching::{Clock, Watching};
 

@@ -1,0 +1,71 @@
+//! The Job that an agent would be, without a cluster: what `template render` prints and `check` has the API server try.
+
+use serde_json::Value;
+
+use super::{
+    KubernetesConfig,
+    generations::secret_name,
+    job::{JobSettings, make_job},
+};
+use crate::{
+    config::{Config, SecretKey},
+    core::{Installation, Purpose, StartRun, run_name},
+    hosts::HostError,
+};
+
+/// A Job as `serve` would make it, and what the owner of its template should know.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The Job.
+    pub job: Value,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+/// Makes the Job of an agent of this pool and agent template, for a purpose.
+///
+/// # Errors
+///
+/// There is no such agent template, or its Job template has something of the wrong type.
+pub fn render(
+    config: &Config,
+    settings: &KubernetesConfig,
+    installation: &Installation,
+    (pool, template): (&str, &str),
+    purpose: Purpose,
+) -> Result<Rendered, HostError> {
+    let key = (pool.to_owned(), template.to_owned());
+    let policy = config.pools.iter().find(|policy| policy.name == pool);
+    let policy = policy.and_then(|policy| policy.templates.iter().find(|policy| policy.name == template));
+    let (Some(agent), Some(policy)) = (config.agents.get(&key), policy) else {
+        let message = format!("pool \"{pool}\" has no agent template \"{template}\"");
+        return Err(HostError::Refused { reason: "template", message, fix: None });
+    };
+    let organization = config.organization.url.as_str();
+    let run = StartRun {
+        name: run_name(&policy.name_prefix, installation, organization, pool, template, purpose, 1),
+        pool: key.0,
+        template: key.1,
+        purpose,
+        attempt: 1,
+        revision: policy.revision.clone(),
+    };
+    // A Secret of our making is named by a hash of the token, which is not known here.
+    let token = settings.token_secret.clone();
+    let token = token.unwrap_or_else(|| SecretKey { name: secret_name(installation, ""), key: "token".to_owned() });
+    let settings = JobSettings {
+        installation,
+        organization,
+        namespace: &settings.namespace,
+        agent,
+        token: &token,
+        docker_socket: settings.docker_socket.as_deref(),
+        retention: config.retention,
+    };
+    let made = make_job(&run, &settings).map_err(|error| HostError::Refused {
+        reason: "template",
+        message: format!("the Job template of pool \"{pool}\": {error}"),
+        fix: Some(format!("correct {}", error.path)),
+    })?;
+    Ok(Rendered { job: made.job, warnings: made.warnings })
+}
