@@ -3,18 +3,37 @@
 
 mod access;
 mod call;
+mod changes;
 mod client;
+mod control;
 mod error;
 mod installs;
+mod kinds;
 mod kubeconfig;
 mod lease;
+mod manifests;
+mod objects;
+mod owners;
 mod proxy;
+mod reports;
+mod rollout;
 
 pub use access::Cluster;
 pub use call::{DEADLINE, call};
+pub use changes::{Change, changed_lines, changes};
 pub use client::{Access, connect};
+pub use control::{change_control, read_control};
 pub use error::{ClusterError, ErrorKind};
 pub use installs::{
     CONTROL_KEY, INSTALL_LABELS, Install, STATUS_KEY, STATUS_LABELS, control_name, find_installs, status_name,
 };
+pub use kinds::{known_kind, resolve_kind};
 pub use lease::{LeaseStore, NamedLease};
+pub use manifests::{
+    CONFIG_FILE, CONFIG_FOLDER, CONFIG_MAP, INVENTORY, NAME, Parts, TOKEN_KEY, TOKEN_SECRET, namespace_object, render,
+    token_secret,
+};
+pub use objects::{Apply, FIELD_MANAGER, ObjectRef, conflicting_managers};
+pub use owners::{applied_by_us, owner};
+pub use reports::{Reported, read_reports};
+pub use rollout::{Rollout, judge_rollout, pods_of};

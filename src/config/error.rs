@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: all of it at once, each thing with its place and, where there is one, its mend.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, collections::BTreeMap, fmt, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -64,18 +64,33 @@ impl Wrong {
     }
 }
 
+/// Texts of files by their paths.
+pub(super) type Files = BTreeMap<PathBuf, String>;
+
 /// Collects what is wrong and what is odd. Whatever is said passes here, so that the token can never be part of it.
 pub(super) struct Problems {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     token: Option<SecretString>,
+    /// The files that the configuration may name, where they are not those of this machine.
+    elsewhere: Option<Files>,
 }
 
 impl Problems {
     /// An empty collection that hides this token wherever it turns up.
     pub(super) fn hiding(token: Option<&str>) -> Self {
         let token = token.filter(|token| token.len() >= SHORTEST_HIDDEN_TOKEN).map(SecretString::from);
-        Self { errors: RefCell::default(), warnings: RefCell::default(), token }
+        Self { errors: RefCell::default(), warnings: RefCell::default(), token, elsewhere: None }
+    }
+
+    /// The same, for a configuration that will be read elsewhere, where there are these files.
+    pub(super) fn with_files(self, files: Files) -> Self {
+        Self { elsewhere: Some(files), ..self }
+    }
+
+    /// The files of the place where the configuration will be read, if that is not here.
+    pub(super) fn elsewhere(&self) -> Option<&Files> {
+        self.elsewhere.as_ref()
     }
 
     pub(super) fn error(&self, message: impl Into<String>) {

@@ -35,6 +35,7 @@ mod yaml;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
+pub use file::document;
 pub use job_template::JobTemplate;
 pub use token::TokenSource;
 
@@ -225,6 +226,28 @@ impl Config {
         };
         // What an unreadable file would have said is unknown, so what is missing without it is no news.
         let config = of_file.and_then(|of_file| {
+            let settings = of_file.filled_by(of_environment, &problems);
+            assemble::config(settings, environment, &problems)
+        });
+        let (config, warnings) = problems.settle(config)?;
+        Ok(Self { warnings, ..config })
+    }
+
+    /// Reads and validates the text of a file that will be read elsewhere, such as in the orchestrator's pod. The files that
+    /// it names are taken from `files`, by their paths as seen from `path`; those that are not there are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn of_text(
+        environment: &Environment,
+        path: &Path,
+        text: &str,
+        files: BTreeMap<PathBuf, String>,
+    ) -> Result<Self, ConfigErrors> {
+        let problems = Problems::hiding(environment.get("ORG_PAT")).with_files(files);
+        let of_environment = Settings::of_environment(environment, &problems);
+        let config = file::of_text(path, text, &problems).and_then(|of_file| {
             let settings = of_file.filled_by(of_environment, &problems);
             assemble::config(settings, environment, &problems)
         });

@@ -177,7 +177,15 @@ impl<'a> Policies<'a> {
         if let Some(known) = self.job_templates.get(&file.value) {
             return known.clone();
         }
-        let loaded = match JobTemplate::load(&file.value) {
+        let read = match self.problems.elsewhere() {
+            None => JobTemplate::load(&file.value),
+            Some(files) => match files.get(&file.value) {
+                Some(text) => JobTemplate::parse(&file.value, text),
+                // Whoever brings the file to where it will be read has to know what is in it.
+                None => return None,
+            },
+        };
+        let loaded = match read {
             Ok(template) => {
                 for warning in &template.warnings {
                     self.problems.warn(format!("{}: {warning}", file.origin));
