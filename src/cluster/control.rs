@@ -59,8 +59,7 @@ pub async fn change_control(
         };
         match written {
             Ok(_) => return Ok(()),
-            Err(error)
-                if tries < TRIES && matches!(error.kind, ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
+            Err(error) if tries < TRIES && matches!(error.kind, ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
             Err(error) => return Err(error),
         }
     }

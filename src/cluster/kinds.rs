@@ -51,8 +51,7 @@ pub async fn resolve_kind(client: &Client, api_version: &str, kind: &str) -> Res
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
-    let unknown =
-        || format!("the cluster knows no {kind} of {api_version}; what defines it has to be installed first");
+    let unknown = || format!("the cluster knows no {kind} of {api_version}; what defines it has to be installed first");
     let what = format!("find out what a {kind} ({api_version}) is");
     let found = call(&what, async {
         match pinned_kind(client, &gvk).await {

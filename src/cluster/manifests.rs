@@ -59,21 +59,25 @@ pub struct Parts {
 ///
 /// A manifest is not as it should be, which a test sees to.
 pub fn render(parts: &Parts) -> Result<Vec<Value>, String> {
-    MANIFESTS.iter().map(|text| serde_yaml::from_str(text).map_err(|error| error.to_string())).map(|manifest| {
-        let mut object: Value = manifest?;
-        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-        let apart = matches!(kind.as_str(), "Role" | "RoleBinding");
-        let namespace = if apart { &parts.agents_namespace } else { &parts.namespace };
-        object["metadata"]["namespace"] = namespace.clone().into();
-        match kind.as_str() {
-            "Role" => add_rules(&mut object, parts),
-            "RoleBinding" => object["subjects"][0]["namespace"] = parts.namespace.clone().into(),
-            "ConfigMap" => object["data"] = json!(parts.files),
-            "Deployment" => deployment(&mut object, parts)?,
-            _ => {}
-        }
-        Ok(object)
-    }).collect()
+    MANIFESTS
+        .iter()
+        .map(|text| serde_yaml::from_str(text).map_err(|error| error.to_string()))
+        .map(|manifest| {
+            let mut object: Value = manifest?;
+            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+            let apart = matches!(kind.as_str(), "Role" | "RoleBinding");
+            let namespace = if apart { &parts.agents_namespace } else { &parts.namespace };
+            object["metadata"]["namespace"] = namespace.clone().into();
+            match kind.as_str() {
+                "Role" => add_rules(&mut object, parts),
+                "RoleBinding" => object["subjects"][0]["namespace"] = parts.namespace.clone().into(),
+                "ConfigMap" => object["data"] = json!(parts.files),
+                "Deployment" => deployment(&mut object, parts)?,
+                _ => {}
+            }
+            Ok(object)
+        })
+        .collect()
 }
 
 /// A namespace that there is no need to know more of.
@@ -129,7 +133,8 @@ fn deployment(object: &mut Value, parts: &Parts) -> Result<(), String> {
     }
     let (secret, key) = &parts.secret;
     let volumes = pod["volumes"].as_array_mut().ok_or("the Deployment has no volumes")?;
-    let volume = volumes.iter_mut().find(|volume| volume["name"] == "token").ok_or("there is no volume for the token")?;
+    let volume =
+        volumes.iter_mut().find(|volume| volume["name"] == "token").ok_or("there is no volume for the token")?;
     volume["secret"]["secretName"] = secret.clone().into();
     if key != TOKEN_KEY {
         volume["secret"]["items"] = json!([{"key": key, "path": TOKEN_KEY}]);
@@ -159,7 +164,10 @@ mod tests {
         let objects = render(&parts()).unwrap();
         assert_eq!(of_kind(&objects, "Role")["metadata"]["namespace"], "agents");
         let binding = of_kind(&objects, "RoleBinding");
-        assert_eq!((&binding["metadata"]["namespace"], &binding["subjects"][0]["namespace"]), (&json!("agents"), &json!("ado")));
+        assert_eq!(
+            (&binding["metadata"]["namespace"], &binding["subjects"][0]["namespace"]),
+            (&json!("agents"), &json!("ado"))
+        );
         let deployment = of_kind(&objects, "Deployment");
         assert_eq!(deployment["metadata"]["namespace"], "ado");
         let text = deployment.to_string();
@@ -170,7 +178,8 @@ mod tests {
     #[test]
     fn what_a_person_gives_stays_a_value() {
         let evil = "x\n        privileged: true # {{";
-        let parts = Parts { image: Some(evil.into()), files: [("ado.yaml".to_owned(), evil.to_owned())].into(), ..parts() };
+        let parts =
+            Parts { image: Some(evil.into()), files: [("ado.yaml".to_owned(), evil.to_owned())].into(), ..parts() };
         let objects = render(&parts).unwrap();
         assert_eq!(of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"], evil);
         assert_eq!(of_kind(&objects, "ConfigMap")["data"]["ado.yaml"], evil);

@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn an_object_is_named_as_kubectl_does_and_reads_back_from_a_list() {
-        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "b"}});
+        let object =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "b"}});
         let reference = ObjectRef::of(&object);
         assert_eq!(reference.to_string(), "deployment.apps/a");
         assert_eq!(reference.path().parse(), Ok(reference));

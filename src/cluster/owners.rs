@@ -62,7 +62,10 @@ mod tests {
         assert_eq!(of(argo).unwrap(), "Argo CD application \"ci\"");
         let by_label = json!({"labels": {"app.kubernetes.io/instance": "ci"}, "managedFields": [{"manager": "argocd-controller"}]});
         assert_eq!(of(by_label).unwrap(), "Argo CD application \"ci\"");
-        assert_eq!(of(json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "ci"}})).unwrap(), "Flux Kustomization \"ci\"");
+        assert_eq!(
+            of(json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "ci"}})).unwrap(),
+            "Flux Kustomization \"ci\""
+        );
         assert_eq!(of(json!({"labels": {"helm.toolkit.fluxcd.io/name": "ci"}})).unwrap(), "Flux HelmRelease \"ci\"");
         assert_eq!(of(json!({"labels": {"app.kubernetes.io/instance": "ci"}})), None);
         assert_eq!(of(json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}})), None);

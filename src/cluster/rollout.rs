@@ -149,15 +149,19 @@ mod tests {
 
     fn pod(container: Value) -> Pod {
         let container: Value = [
-            ("name", json!("orchestrator")), ("ready", json!(false)), ("restartCount", json!(0)),
-            ("image", json!("")), ("imageID", json!("")),
+            ("name", json!("orchestrator")),
+            ("ready", json!(false)),
+            ("restartCount", json!(0)),
+            ("image", json!("")),
+            ("imageID", json!("")),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .chain(container.as_object().unwrap().clone())
         .collect::<serde_json::Map<_, _>>()
         .into();
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}))
+            .unwrap()
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
 pub use job_template::JobTemplate;
-pub use token::TokenSource;
+pub use token::{TokenSource, token};
 
 use error::Problems;
 use settings::Settings;
