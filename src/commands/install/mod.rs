@@ -15,8 +15,8 @@ mod token;
 mod wait;
 
 use super::{Exit, Failure};
-use options::DryRun;
-pub(super) use options::{Options, Purpose};
+pub(super) use ask::{can_ask, confirm};
+pub(super) use options::{DryRun, Options, Purpose, duration};
 
 /// Install the orchestrator into a cluster, or change an install
 ///

@@ -77,11 +77,11 @@ pub(in super::super) struct Options {
     #[arg(long, value_name = "NAME")]
     pub(super) agents_namespace: Option<String>,
     /// Create namespaces that are not there
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true",
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           action = clap::ArgAction::Set)]
     pub(super) create_namespace: bool,
     /// Wait until the orchestrator has polled its pools
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true",
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           action = clap::ArgAction::Set)]
     pub(super) wait: bool,
     /// How long to wait

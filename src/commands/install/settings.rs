@@ -58,7 +58,7 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
     let of_install = existing.install.as_ref().map(|install| install.agents_namespace.clone());
     let asked = options.agents_namespace.clone().or_else(|| of_file.clone().filter(|_| options.file.is_some()));
     let agents_namespace = asked.or(of_install).or(of_file.clone()).unwrap_or_else(|| namespace.to_owned());
-    if of_file.is_some_and(|of_file| of_file != agents_namespace) {
+    if agents_namespace != of_file.as_deref().unwrap_or(namespace) {
         wanted["namespace"] = agents_namespace.clone().into();
     }
 
