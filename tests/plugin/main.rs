@@ -8,6 +8,7 @@ mod explain;
 mod install;
 mod observe;
 mod packaging;
+mod place;
 mod rights;
 mod serve_side;
 mod situations;

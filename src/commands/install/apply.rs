@@ -9,7 +9,7 @@ use super::{
     super::{Exit, Failure},
     DryRun, Options, ask,
     existing::Existing,
-    plan::Plan,
+    plan::{self, Plan},
     print, say, token,
 };
 use crate::{
@@ -32,9 +32,14 @@ pub(super) struct Applied {
 /// Refuses, with the YAML in the place of the change, where a program keeps the objects as a repository says.
 pub(super) async fn owned_by_nobody(options: &Options, cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
     let mut owned: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for object in plan.objects.iter().filter(|object| super::plan::is_ours(object)) {
+    for object in plan.objects.iter().filter(|object| plan::is_ours(object)) {
         let reference = ObjectRef::of(object);
-        if let Some(owner) = cluster.get(&reference).await?.as_ref().and_then(owner) {
+        let live = match cluster.get(&reference).await {
+            // What is missing in rights is told later, and all at once.
+            Err(error) if error.kind == ErrorKind::Forbidden => None,
+            other => other?,
+        };
+        if let Some(owner) = live.as_ref().and_then(owner) {
             owned.entry(owner).or_default().push(reference.to_string());
         }
     }
@@ -114,6 +119,8 @@ pub(super) async fn apply(
         let verb = match &it.live {
             None => "created",
             Some(live) if version(live) == version(&applied) => "unchanged",
+            // Somebody else wrote in between; what is ours is as it was.
+            Some(live) if it.changes.as_ref().is_some_and(Vec::is_empty) && ours(live) == ours(&applied) => "unchanged",
             Some(_) => "configured",
         };
         changed |= verb != "unchanged";
@@ -158,7 +165,7 @@ async fn try_all(
         match try_one(options, cluster, plan, object).await {
             Ok(one) => tried.push(one),
             // Whoever may not apply what goes along with a template may well find it there.
-            Err(error) if error.kind == ErrorKind::Forbidden && !super::plan::is_ours(object) => {
+            Err(error) if error.kind == ErrorKind::Forbidden && !plan::is_ours(object) => {
                 say(format!(
                     "warning: the Job template's {} is not applied; it has to be there already: {error}",
                     reference.long()
@@ -182,13 +189,25 @@ async fn try_one(options: &Options, cluster: &Cluster, plan: &Plan, object: &Val
         }
         answer => answer,
     };
-    let answer = hiding_error(plan, answer)?;
+    let answer = match answer {
+        // A binding to a Role that is about to be made; whether it may be made has been asked for the Role.
+        Err(error) if error.kind == ErrorKind::NotFound && live.is_none() && reference.kind == "RoleBinding" => {
+            Value::Null
+        }
+        answer => hiding_error(plan, answer)?,
+    };
     let changes = match &live {
         None => None,
         Some(_) if reference.kind == "Secret" => Some(token_changes(cluster, plan, &reference).await),
         Some(live) => Some(changes(live, &answer)),
     };
     Ok(Tried { object: object.clone(), reference, live, changes, force })
+}
+
+/// What `managedFields` says of us: the time of our last apply that changed anything, and our fields.
+fn ours(object: &Value) -> Option<&Value> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    entries.iter().find(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")
 }
 
 /// The content of a Secret is compared and never shown.
@@ -219,10 +238,10 @@ fn explained(error: ClusterError) -> (String, Option<String>) {
         );
         return (error.message, Some(fix));
     }
-    let fix = error.fix.or_else(|| {
-        let forbidden = error.kind == ErrorKind::Forbidden;
-        forbidden.then(|| "`kubectl ado permissions install` prints the Role that is needed".to_owned())
-    });
+    let fix = match error.kind {
+        ErrorKind::Forbidden => Some("`kubectl ado permissions install` prints the Role that you need".to_owned()),
+        _ => error.fix,
+    };
     (error.message, fix)
 }
 
@@ -298,7 +317,7 @@ async fn prune(cluster: &Cluster, plan: &Plan, existing: &Existing, verbs: bool)
             continue;
         }
         let Some(live) = cluster.get(old).await? else { continue };
-        if !super::plan::is_ours(&live) || !applied_by_us(&live) || owner(&live).is_some() {
+        if !plan::is_ours(&live) || !applied_by_us(&live) || owner(&live).is_some() {
             say(format!("{} is not in use any more, and is left to its owner", old.long()));
             continue;
         }

@@ -41,7 +41,7 @@ pub(super) struct Belongings {
     pub(super) namespace: String,
     pub(super) agents_namespace: String,
     /// What `ado.yaml` says.
-    config: Value,
+    pub(super) config: Value,
     /// The objects as they are, without the content of Secrets.
     pub(super) objects: Vec<Value>,
     /// What our orchestrators report.
