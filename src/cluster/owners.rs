@@ -50,25 +50,25 @@ mod tests {
 
     use super::*;
 
-    fn of(metadata: Value) -> Option<String> {
+    fn of(metadata: &Value) -> Option<String> {
         owner(&json!({ "metadata": metadata }))
     }
 
     #[test]
     fn each_owner_is_known_by_its_marks_and_nobody_by_a_label_alone_that_many_use() {
         let helm = json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"meta.helm.sh/release-name": "ado"}});
-        assert_eq!(of(helm).unwrap(), "Helm release \"ado\"");
+        assert_eq!(of(&helm).unwrap(), "Helm release \"ado\"");
         let argo = json!({"annotations": {"argocd.argoproj.io/tracking-id": "ci:apps/Deployment:ado/kubectl-ado"}});
-        assert_eq!(of(argo).unwrap(), "Argo CD application \"ci\"");
+        assert_eq!(of(&argo).unwrap(), "Argo CD application \"ci\"");
         let by_label = json!({"labels": {"app.kubernetes.io/instance": "ci"}, "managedFields": [{"manager": "argocd-controller"}]});
-        assert_eq!(of(by_label).unwrap(), "Argo CD application \"ci\"");
+        assert_eq!(of(&by_label).unwrap(), "Argo CD application \"ci\"");
         assert_eq!(
-            of(json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "ci"}})).unwrap(),
+            of(&json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "ci"}})).unwrap(),
             "Flux Kustomization \"ci\""
         );
-        assert_eq!(of(json!({"labels": {"helm.toolkit.fluxcd.io/name": "ci"}})).unwrap(), "Flux HelmRelease \"ci\"");
-        assert_eq!(of(json!({"labels": {"app.kubernetes.io/instance": "ci"}})), None);
-        assert_eq!(of(json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}})), None);
-        assert_eq!(of(json!({})), None);
+        assert_eq!(of(&json!({"labels": {"helm.toolkit.fluxcd.io/name": "ci"}})).unwrap(), "Flux HelmRelease \"ci\"");
+        assert_eq!(of(&json!({"labels": {"app.kubernetes.io/instance": "ci"}})), None);
+        assert_eq!(of(&json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}})), None);
+        assert_eq!(of(&json!({})), None);
     }
 }

@@ -141,13 +141,13 @@ mod tests {
 
     use super::*;
 
-    fn deployment(status: Value) -> Deployment {
+    fn deployment(status: &Value) -> Deployment {
         serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {},
             "template": {}}, "status": status}))
         .unwrap()
     }
 
-    fn pod(container: Value) -> Pod {
+    fn pod(container: &Value) -> Pod {
         let container: Value = [
             ("name", json!("orchestrator")),
             ("ready", json!(false)),
@@ -167,37 +167,37 @@ mod tests {
     #[test]
     fn it_is_done_when_all_pods_are_new_and_available() {
         let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
-        assert_eq!(judge_rollout(&deployment(done), &[]), Rollout::Done);
+        assert_eq!(judge_rollout(&deployment(&done), &[]), Rollout::Done);
         for waiting in [
             json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
             json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3}),
             json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
             json!({}),
         ] {
-            let judged = judge_rollout(&deployment(waiting.clone()), &[]);
+            let judged = judge_rollout(&deployment(&waiting), &[]);
             assert!(matches!(judged, Rollout::Waiting(_)), "{waiting} {judged:?}");
         }
     }
 
     #[test]
     fn a_pod_that_cannot_start_ends_the_wait_with_its_own_reason() {
-        let status = || deployment(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
-        let why = |container: Value| match judge_rollout(&status(), &[pod(container)]) {
+        let status = || deployment(&json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
+        let why = |container: &Value| match judge_rollout(&status(), &[pod(container)]) {
             Rollout::Failed { why, .. } => why,
             other => panic!("{other:?}"),
         };
         let pull = json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}});
-        assert_eq!(why(pull), "ImagePullBackOff: no such image");
+        assert_eq!(why(&pull), "ImagePullBackOff: no such image");
         let words = "{\"level\":\"INFO\"}\nerror: ado.yaml:3:1: pools is empty\nfix: name one\n";
         let ended = json!({"exitCode": 2, "reason": "Error", "message": words});
         let crash = json!({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}});
-        assert_eq!(why(crash), "it ended with exit code 2: error: ado.yaml:3:1: pools is empty\nfix: name one");
+        assert_eq!(why(&crash), "it ended with exit code 2: error: ado.yaml:3:1: pools is empty\nfix: name one");
     }
 
     #[test]
     fn what_may_still_come_is_waited_for_and_said() {
-        let status = deployment(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
-        let creating = pod(json!({"state": {"waiting": {"reason": "ErrImagePull"}}}));
+        let status = deployment(&json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
+        let creating = pod(&json!({"state": {"waiting": {"reason": "ErrImagePull"}}}));
         assert_eq!(judge_rollout(&status, &[creating]), Rollout::Waiting("0 of 2 pods are ready".into()));
         let full: Pod = serde_json::from_value(json!({"status": {"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}}))

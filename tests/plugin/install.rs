@@ -108,6 +108,14 @@ async fn a_namespace_s_admin_installs_and_the_same_again_changes_nothing() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     assert_eq!(secret["data"]["token"], STANDARD.encode(place.sandbox.token()));
 
+    for what in ["configmaps,events,deployments,pods,replicasets,roles", "secrets"] {
+        let mut read = place.get(what);
+        for object in read["items"].as_array_mut().unwrap().iter_mut().filter(|object| object["kind"] == "Secret") {
+            object["data"] = json!({});
+        }
+        crate::world::assert_holds_no_token(&read.to_string(), place.sandbox.token(), what);
+    }
+
     let installed = || {
         let mut all = place.all();
         all.retain(|name, _| !name.starts_with("ConfigMap/kubectl-ado-played"));
@@ -241,6 +249,11 @@ async fn namespaces_and_volumes_come_with_the_rights_of_the_person_who_installs(
     assert!(variables.contains(&json!({"name": "JOB_NAMESPACE", "value": agents})), "{variables:?}");
     let again = place.ado(&["upgrade", "-n", &own, "--wait=false"]).ends(0);
     assert!(again.out.lines().all(|line| line.ends_with("unchanged")), "{again:?}");
+
+    place
+        .install(&["--agents-namespace", &agents, "--wait=false"])
+        .ends(1)
+        .tells(&[&format!("holds the agents of the install in namespace \"{own}\""), "fix: name another one"]);
 
     let removed = place.ado(&["uninstall", "-n", &own, "-y", "--delete-namespace"]);
     assert!(removed.out.contains(&format!("namespace/{agents} deleted")), "{removed:?}");

@@ -55,6 +55,29 @@ pub(super) async fn owned_by_nobody(options: &Options, cluster: &Cluster, plan: 
     Err(Failure { exit: Exit::Failed, causes: causes.collect() })
 }
 
+/// Refuses where another install has its agents: its rights and ours would be one object.
+pub(super) async fn alone_with_agents(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
+    let Some(binding) = plan.objects.iter().find(|object| object["kind"] == "RoleBinding" && plan::is_ours(object))
+    else {
+        return Ok(());
+    };
+    let live = match cluster.get(&ObjectRef::of(binding)).await {
+        Err(error) if error.kind == ErrorKind::Forbidden => None,
+        other => other?,
+    };
+    let live = live.unwrap_or_default();
+    match live["subjects"][0]["namespace"].as_str() {
+        Some(other) if other != plan.namespace => {
+            let agents = &plan.agents_namespace;
+            let message =
+                format!("the namespace \"{agents}\" holds the agents of the install in namespace \"{other}\"");
+            let fix = format!("name another one with --agents-namespace, or change that install with -n {other}");
+            Err(Failure::new(Exit::Failed, message, Some(fix)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Applies the plan. `None` if it was only tried.
 pub(super) async fn apply(
     options: &Options,
@@ -110,7 +133,7 @@ pub(super) async fn apply(
     let mut out = std::io::stdout();
     for (name, _) in &made {
         if verbs {
-            writeln!(out, "namespace/{name} created")?;
+            let _ = writeln!(out, "namespace/{name} created");
         }
     }
     for it in tried {
@@ -125,7 +148,8 @@ pub(super) async fn apply(
         };
         changed |= verb != "unchanged";
         if verbs {
-            writeln!(out, "{} {verb}", it.reference)?;
+            // It goes on, whoever reads of it: half an install is worse than an unread line.
+            let _ = writeln!(out, "{} {verb}", it.reference);
         }
     }
     changed |= prune(cluster, plan, existing, verbs).await?;
@@ -325,7 +349,7 @@ async fn prune(cluster: &Cluster, plan: &Plan, existing: &Existing, verbs: bool)
         if cluster.delete(old, uid, false).await? {
             pruned = true;
             if verbs {
-                writeln!(std::io::stdout(), "{old} pruned")?;
+                let _ = writeln!(std::io::stdout(), "{old} pruned");
             }
         }
     }

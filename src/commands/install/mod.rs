@@ -53,9 +53,11 @@ pub(super) async fn run(options: Options, purpose: Purpose) -> Result<Exit, Fail
     }
     let plan = plan::online(&options, &namespace, settings, &token, &existing)?;
     apply::owned_by_nobody(&options, &cluster, &plan).await?;
+    apply::alone_with_agents(&cluster, &plan).await?;
     let Some(applied) = apply::apply(&options, &cluster, &plan, &existing).await? else {
         return Ok(Exit::Done);
     };
+    wait::unretire(&cluster, &plan).await;
     if !options.wait {
         return Ok(Exit::Done);
     }

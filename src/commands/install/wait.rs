@@ -33,14 +33,13 @@ pub(super) async fn until_it_works(
     applied: &Applied,
 ) -> Result<Exit, Failure> {
     let deadline = Instant::now() + options.timeout;
-    unretire(cluster, plan).await;
     rollout(cluster, plan, deadline, options.timeout).await?;
     first_poll(cluster, plan, applied, deadline, options.timeout).await?;
     Ok(Exit::Done)
 }
 
 /// An uninstall that was not finished may have asked the orchestrator to retire.
-async fn unretire(cluster: &Cluster, plan: &Plan) {
+pub(super) async fn unretire(cluster: &Cluster, plan: &Plan) {
     let namespace = ObjectRef::of(&namespace_object(&plan.agents_namespace));
     let uid =
         cluster.get(&namespace).await.ok().flatten().and_then(|it| it["metadata"]["uid"].as_str().map(str::to_owned));

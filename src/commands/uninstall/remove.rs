@@ -60,7 +60,7 @@ pub(super) async fn all(cluster: &Cluster, ours: &Belongings, timeout: Duration)
             let reference = ObjectRef::of(object);
             match cluster.get(&reference).await {
                 Ok(Some(live)) if uid(&live) == uid(object) && !remaining.contains(&reference) => {
-                    remaining.push(reference)
+                    remaining.push(reference);
                 }
                 Ok(_) => {}
                 // Whoever may not look any more has deleted his own rights.
