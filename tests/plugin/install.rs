@@ -173,6 +173,23 @@ async fn what_others_own_stays_theirs_until_it_is_taken_over() {
     }
     place.install(&["--wait=false", "--replicas", "1", "--force-conflicts"]).ends(0);
     assert_eq!(place.get("deployment/kubectl-ado")["spec"]["replicas"], 1);
+
+    // Our own other commands are no strangers.
+    let text = place.get("configmap/kubectl-ado-config")["data"]["ado.yaml"].as_str().unwrap().to_owned();
+    let patch = json!({"data": {"ado.yaml": format!("{text}jobPrefix: ci-\n")}}).to_string();
+    let arguments = ["patch", "configmap", "kubectl-ado-config", "-n", place.name(), "-p", &patch];
+    place.plane.kubectl(&[&arguments[..], &["--field-manager=kubectl-ado"]].concat()).unwrap();
+    place.install(&["--wait=false", "--max-agents", "9"]).ends(0);
+    let text = place.get("configmap/kubectl-ado-config")["data"]["ado.yaml"].as_str().unwrap().to_owned();
+    assert!(text.contains("jobPrefix: ci-\n") && text.contains("maxAgents: 9\n"), "{text}");
+
+    // A new token is told of and not shown.
+    std::fs::write(place.folder.path().join("new"), "a-new-token-of-somebody").unwrap();
+    let upgrade = ["upgrade", "-n", place.name(), "--pat-file", "new", "--skip-checks", "--wait=false"];
+    let said = place.ado(&upgrade).ends(0).tells(&["secret/kubectl-ado-token\n    data.token: *** -> ***"]);
+    assert!(!format!("{said:?}").contains("a-new-token"), "{said:?}");
+    let lines: Vec<_> = said.out.lines().filter(|line| !line.ends_with("unchanged")).collect();
+    assert_eq!(lines, ["secret/kubectl-ado-token configured"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
@@ -120,6 +121,34 @@ impl Place {
                     && !name.ends_with("/person")
             })
             .collect()
+    }
+
+    /// Runs the orchestrator's pods as real processes, and the agents' as well, the first of which fails.
+    pub(crate) fn real_node(&self) -> Node {
+        let folder = self.folder.path().display();
+        let script = format!(
+            "#!/bin/bash\n\
+             if [ \"$1\" = --config ]; then\n\
+               until [ -s {folder}/account ]; do sleep 0.05; done\n\
+               export KUBECONFIG={folder}/account POLLING_DELAY=100\n\
+               exec {program} serve \"$@\"\n\
+             fi\n\
+             if mkdir {folder}/failed-once; then exit 1; fi\n\
+             exec bash {root}/linux/start.sh\n",
+            program = env!("CARGO_BIN_EXE_kubectl-ado"),
+            root = env!("CARGO_MANIFEST_DIR"),
+        );
+        let path = self.folder.path().join("entry-point");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Node::start(self.plane, self.name(), Behaviour::Run { entrypoint: vec![path.display().to_string()] })
+    }
+
+    /// Gives the real orchestrator the installed account, which a kubelet would mount.
+    pub(crate) async fn hand_over_account(&self) {
+        let account = self.plane.service_account_kubeconfig(self.name(), "kubectl-ado").await;
+        std::fs::copy(account, self.folder.path().join("copied")).unwrap();
+        std::fs::rename(self.folder.path().join("copied"), self.folder.path().join("account")).unwrap();
     }
 
     /// Plays the kubelet: the orchestrator's pods run and are ready. Whatever is deleted goes.

@@ -4,11 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
 
-use control_plane::{Behaviour, Node};
 use kubectl_ado::sandbox::JobSpec;
 use serde_json::json;
 
@@ -51,34 +49,12 @@ fn rights_used(place: &Place) -> BTreeSet<Right> {
         .collect()
 }
 
-/// The images' entry points: the orchestrator's is known by its arguments. The first agent fails.
-fn entry_point(place: &Place) -> Vec<String> {
-    let folder = place.folder.path().display();
-    let script = format!(
-        "#!/bin/bash\n\
-         if [ \"$1\" = --config ]; then\n\
-           until [ -s {folder}/account ]; do sleep 0.05; done\n\
-           export KUBECONFIG={folder}/account POLLING_DELAY=100\n\
-           exec {program} serve \"$@\"\n\
-         fi\n\
-         if mkdir {folder}/failed-once; then exit 1; fi\n\
-         exec bash {root}/linux/start.sh\n",
-        program = env!("CARGO_BIN_EXE_kubectl-ado"),
-        root = env!("CARGO_MANIFEST_DIR"),
-    );
-    let path = place.folder.path().join("entry-point");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    vec![path.display().to_string()]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_role_is_exactly_what_serve_uses() {
     let place = Place::new("rights").await;
-    let node = Node::start(place.plane, place.name(), Behaviour::Run { entrypoint: entry_point(&place) });
+    let node = place.real_node();
     place.install(&["--wait=false", "--job-image", "registry.example/agent:1"]).ends(0);
-    let account = place.plane.service_account_kubeconfig(place.name(), "kubectl-ado").await;
-    std::fs::copy(account, place.folder.path().join("account")).unwrap();
+    place.hand_over_account().await;
 
     let pool = place.sandbox.see(|state| state.pools().next().unwrap().id);
     let work = |name: &str| place.sandbox.queue(pool, JobSpec::new("pipeline", name).step("work", "true")).unwrap();

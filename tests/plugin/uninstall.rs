@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::place::{PLAYED, Place};
+use crate::{
+    place::{PLAYED, Place},
+    world::eventually,
+};
 
 /// A Job as the orchestrator makes it, with its pod.
 fn job(place: &Place, name: &str) {
@@ -57,7 +60,7 @@ async fn agents_at_work_are_waited_for_or_ended_as_it_is_asked() {
     place.install(&[]).ends(0);
     *orchestrator.busy.lock().unwrap() = 1;
     job(&place, "agent-job-1");
-    crate::world::eventually("the agent is reported", || {
+    eventually("the agent is reported", || {
         place.get(&format!("configmap/{PLAYED}-status"))["data"]["status.json"]
             .as_str()
             .unwrap()
@@ -109,4 +112,24 @@ async fn where_the_orchestrator_is_dead_it_says_what_it_could_not_do() {
     let mut left = place.all();
     left.retain(|name, _| !name.starts_with("Pod/"));
     assert_eq!(left, BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_real_orchestrator_made_goes_too() {
+    let place = Place::new("leavings").await;
+    let _node = place.real_node();
+    place.install(&["--wait=false", "--job-image", "registry.example/agent:1"]).ends(0);
+    place.hand_over_account().await;
+    let pool = place.sandbox.see(|state| state.pools().next().unwrap().id);
+    let job = kubectl_ado::sandbox::JobSpec::new("pipeline", "job").step("work", "true");
+    let request = place.sandbox.queue(pool, job).unwrap();
+    eventually("the job request is served", || place.sandbox.request(request).unwrap().finished_at.is_some()).await;
+    let before = place.all();
+    for kind in ["Lease/", "Job/"] {
+        assert!(before.keys().any(|name| name.starts_with(kind)), "{before:?}");
+    }
+
+    let said = place.ado(&["uninstall", "-n", place.name(), "-y", "--force", "--timeout", "20s"]);
+    eventually("nothing is left", || place.all().is_empty()).await;
+    assert!(said.out.contains("lease.coordination.k8s.io/kubectl-ado-"), "{said:?}");
 }

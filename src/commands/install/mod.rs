@@ -1,17 +1,20 @@
 //! `install`: from values to running pods. A second run is an upgrade, and the same run twice changes nothing.
 //!
 //! `options` is what can be asked for, `existing` what is there already, `settings` the configuration that comes of both,
-//! `plan` the objects; `preflight` asks Azure DevOps, `apply` changes the cluster and `wait` sees the pods come.
+//! `plan` the objects; `preflight` asks Azure DevOps, `trial` the API server, `apply` changes it and `wait` sees the pods come.
 
 mod apply;
 mod ask;
+mod beside;
 mod existing;
+mod guards;
 mod options;
 mod plan;
 mod preflight;
 mod print;
 mod settings;
 mod token;
+mod trial;
 mod wait;
 
 use super::{Exit, Failure};
@@ -52,8 +55,8 @@ pub(super) async fn run(options: Options, purpose: Purpose) -> Result<Exit, Fail
         preflight::azure_devops(&settings, &token).await?;
     }
     let plan = plan::online(&options, &namespace, settings, &token, &existing)?;
-    apply::owned_by_nobody(&options, &cluster, &plan).await?;
-    apply::alone_with_agents(&cluster, &plan).await?;
+    guards::owned_by_nobody(&options, &cluster, &plan).await?;
+    guards::alone_with_agents(&cluster, &plan).await?;
     let Some(applied) = apply::apply(&options, &cluster, &plan, &existing).await? else {
         return Ok(Exit::Done);
     };

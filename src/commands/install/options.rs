@@ -14,12 +14,12 @@ pub(in super::super) enum Purpose {
 /// Whether the cluster is changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(in super::super) enum DryRun {
-    /// Change the cluster
+    /// Do it
     #[default]
     None,
-    /// Contact nothing
+    /// Only show it
     Client,
-    /// Have the cluster check everything and keep nothing
+    /// Have the cluster check it, and keep nothing
     Server,
 }
 
@@ -87,7 +87,7 @@ pub(in super::super) struct Options {
     /// How long to wait
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = duration)]
     pub(super) timeout: Duration,
-    /// Show what would be done
+    /// Show what would be done; with `client`, nothing is contacted
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     pub(super) dry_run: DryRun,
     /// Print the objects; a token is never among them
