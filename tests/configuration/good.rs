@@ -287,5 +287,5 @@ fn a_text_that_is_read_elsewhere_needs_only_the_files_that_are_handed_over() {
     let wrong = read(&[("conf/job.yaml", "kind: Pod\n")]).unwrap_err().to_string();
     assert!(wrong.contains("conf/ado.yaml:3:14: jobTemplate: conf/job.yaml"), "{wrong}");
     let unknown = Config::of_text(&environment, "ado.yaml".as_ref(), "pool: []\n", [].into()).unwrap_err();
-    assert!(unknown.to_string().contains("ado.yaml:1:1: pool"), "{unknown}");
+    assert!(unknown.to_string().contains("ado.yaml:1:1: unknown key `pool`"), "{unknown}");
 }
