@@ -22,7 +22,7 @@ pub use access::Cluster;
 pub use call::{DEADLINE, call};
 pub use changes::{Change, changed_lines, changes};
 pub use client::{Access, connect};
-pub use control::{change_control, read_control};
+pub use control::change_control;
 pub use error::{ClusterError, ErrorKind};
 pub use installs::{
     CONTROL_KEY, INSTALL_LABELS, Install, STATUS_KEY, STATUS_LABELS, control_name, find_installs, status_name,

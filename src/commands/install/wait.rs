@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     cluster::{
-        Cluster, ErrorKind, NAME, ObjectRef, Rollout, change_control, control_name, judge_rollout, namespace_object,
-        pods_of, read_control, read_reports,
+        Cluster, ErrorKind, NAME, ObjectRef, Rollout, change_control, judge_rollout, namespace_object, pods_of,
+        read_reports,
     },
     core::{Installation, Report, Severity, lease_name},
     output::harmless,
@@ -49,14 +49,16 @@ pub(super) async fn unretire(cluster: &Cluster, plan: &Plan) {
         (None, None) => return,
     };
     let pools: Vec<_> = plan.config.pools.iter().map(|pool| pool.name.as_str()).collect();
-    let name = control_name(&lease_name(&installation, &plan.config.organization.url, &pools));
-    if let Ok(Some(control)) = read_control(cluster, &plan.agents_namespace, &name).await
-        && control.retire
-    {
-        match change_control(cluster, &plan.agents_namespace, &name, |control| control.retire = false).await {
-            Ok(()) => say("an unfinished uninstall is taken back"),
-            Err(error) => say(format!("warning: the orchestrator was asked to retire, and still is: {error}")),
-        }
+    let lease = lease_name(&installation, &plan.config.organization.url, &pools);
+    let mut asked = false;
+    let changed = change_control(cluster, &plan.agents_namespace, &lease, false, |control| {
+        asked |= control.retire;
+        control.retire = false;
+    });
+    match changed.await {
+        Ok(_) if asked => say("an unfinished uninstall is taken back"),
+        Err(error) if asked => say(format!("warning: the orchestrator was asked to retire, and still is: {error}")),
+        _ => {}
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Belongings {
     pub(super) objects: Vec<Value>,
     /// What our orchestrators report.
     pub(super) reports: Vec<Reported>,
-    /// The ConfigMaps by which they are asked for things.
-    pub(super) controls: BTreeSet<String>,
+    /// The Leases that they lead by.
+    pub(super) leases: BTreeSet<String>,
     /// Whether any of the Deployment's pods is available.
     pub(super) alive: bool,
 }
@@ -84,11 +84,9 @@ async fn gather(
     if let Some(id) = &id {
         reports.retain(|reported| reported.report.orchestrator.installation == id.id());
     }
-    let mut controls: BTreeSet<String> = BTreeSet::new();
-    let leases = reports.iter().filter_map(|reported| reported.report.orchestrator.lease.as_deref());
-    controls.extend(leases.map(control_name));
-    let lease = id.as_ref().and_then(|id| of_config_lease(config, id));
-    controls.extend(lease.as_deref().map(control_name));
+    let reported = reports.iter().filter_map(|reported| reported.report.orchestrator.lease.clone());
+    let of_config = id.as_ref().and_then(|id| of_config_lease(config, id));
+    let leases: BTreeSet<String> = reported.chain(of_config).collect();
 
     let mut finder = Finder { cluster, objects: Vec::new() };
     let part = format!("app.kubernetes.io/part-of={NAME}");
@@ -106,9 +104,9 @@ async fn gather(
         finder.add(api_version, kind, agents_namespace, &ours).await?;
     }
     // Known by their names alone: whoever wrote them may have labelled them otherwise.
-    let leases: Vec<String> = finder.objects.iter().filter(|object| object["kind"] == "Lease").map(name_of).collect();
-    let named = leases.iter().chain(&lease).flat_map(|lease| [status_name(lease), control_name(lease)]);
-    let named: Vec<String> = named.chain(controls.iter().cloned()).collect();
+    let found = finder.objects.iter().filter(|object| object["kind"] == "Lease").map(name_of);
+    let named: BTreeSet<String> =
+        found.chain(leases.iter().cloned()).flat_map(|lease| [status_name(&lease), control_name(&lease)]).collect();
     for name in named {
         finder.add_named("v1", "ConfigMap", agents_namespace, name).await?;
     }
@@ -118,7 +116,7 @@ async fn gather(
         config: config.clone(),
         objects: finder.objects,
         reports,
-        controls,
+        leases,
         alive: false,
     })
 }

@@ -31,8 +31,8 @@ pub(super) async fn retire(
         say(format!("the orchestrator {why} and cannot remove its agents from Azure DevOps"));
         return Ok(left(ours));
     }
-    for control in &ours.controls {
-        change_control(cluster, &ours.agents_namespace, control, |control| control.retire = true).await?;
+    for lease in &ours.leases {
+        change_control(cluster, &ours.agents_namespace, lease, false, |control| control.retire = true).await?;
     }
     if force {
         remove::live_jobs(cluster, ours).await?;
@@ -61,8 +61,8 @@ pub(super) async fn retire(
             if force {
                 return Ok(left(&still));
             }
-            for control in &ours.controls {
-                change_control(cluster, &ours.agents_namespace, control, |control| control.retire = false).await?;
+            for lease in &ours.leases {
+                change_control(cluster, &ours.agents_namespace, lease, false, |control| control.retire = false).await?;
             }
             let message = match busy {
                 0 => format!(
