@@ -117,7 +117,7 @@ fn organization(settings: &Settings, environment: &Environment, problems: &Probl
 
 fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource> {
     let source = TokenSource::File(file.value.clone());
-    if problems.elsewhere().is_some() {
+    if problems.handed_over().is_some() {
         return Some(source);
     }
     if !readable(file, problems) {
@@ -135,7 +135,7 @@ fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource>
 /// A bundle that we were told to use has to be there. `SSL_CERT_FILE` may be meant for others.
 fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<PathBuf> {
     if let Some(file) = &settings.ca_file {
-        if problems.elsewhere().is_none() && readable(file, problems) && !holds_certificates(&file.value) {
+        if problems.handed_over().is_none() && readable(file, problems) && !holds_certificates(&file.value) {
             let message = format!("{} names {}, which holds no certificate", file.origin, shown(&file.value));
             problems.error_with_fix(message, "it has to hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
         }

@@ -73,24 +73,24 @@ pub(super) struct Problems {
     warnings: RefCell<Vec<String>>,
     token: Option<SecretString>,
     /// The files that the configuration may name, where they are not those of this machine.
-    elsewhere: Option<Files>,
+    handed_over: Option<Files>,
 }
 
 impl Problems {
     /// An empty collection that hides this token wherever it turns up.
     pub(super) fn hiding(token: Option<&str>) -> Self {
         let token = token.filter(|token| token.len() >= SHORTEST_HIDDEN_TOKEN).map(SecretString::from);
-        Self { errors: RefCell::default(), warnings: RefCell::default(), token, elsewhere: None }
+        Self { errors: RefCell::default(), warnings: RefCell::default(), token, handed_over: None }
     }
 
     /// The same, for a configuration that will be read elsewhere, where there are these files.
     pub(super) fn with_files(self, files: Files) -> Self {
-        Self { elsewhere: Some(files), ..self }
+        Self { handed_over: Some(files), ..self }
     }
 
     /// The files of the place where the configuration will be read, if that is not here.
-    pub(super) fn elsewhere(&self) -> Option<&Files> {
-        self.elsewhere.as_ref()
+    pub(super) fn handed_over(&self) -> Option<&Files> {
+        self.handed_over.as_ref()
     }
 
     pub(super) fn error(&self, message: impl Into<String>) {

@@ -239,7 +239,7 @@ impl Config {
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn of_text(
+    pub fn of_files(
         environment: &Environment,
         path: &Path,
         text: &str,

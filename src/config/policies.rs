@@ -177,7 +177,7 @@ impl<'a> Policies<'a> {
         if let Some(known) = self.job_templates.get(&file.value) {
             return known.clone();
         }
-        let read = match self.problems.elsewhere() {
+        let read = match self.problems.handed_over() {
             None => JobTemplate::load(&file.value),
             Some(files) => match files.get(&file.value) {
                 Some(text) => JobTemplate::parse(&file.value, text),

@@ -234,7 +234,7 @@ fn validate(
         let mounted = Path::new(CONFIG_FOLDER).join(name);
         [(folder.join(name), text.clone()), (mounted, text.clone())]
     });
-    let config = Config::of_text(&environment, path, text, files.collect()).map_err(refused)?;
+    let config = Config::of_files(&environment, path, text, files.collect()).map_err(refused)?;
     for warning in &config.warnings {
         say(format!("warning: {warning}"));
     }
