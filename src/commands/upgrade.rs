@@ -1,17 +1,21 @@
-//! `upgrade`.
+//! `upgrade`: `install` where something must be there already.
 
-use super::{Exit, Failure, cluster_flags::ClusterFlags};
+use super::{
+    Exit, Failure,
+    install::{self, Options},
+};
 
-/// Upgrade an install that is there already
+/// Bring an install to this version, or change it
+///
+/// The same as `install`, but refuses where nothing is installed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    cluster: ClusterFlags,
+    options: Options,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let _ = self.cluster.open()?;
-        Err(Failure::new(Exit::Failed, "not there yet", None))
+        install::run(self.options, install::Purpose::Upgrade).await
     }
 }

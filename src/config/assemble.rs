@@ -121,10 +121,13 @@ fn organization(settings: &Settings, environment: &Environment, problems: &Probl
 }
 
 fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource> {
+    let source = TokenSource::File(file.value.clone());
+    if problems.is_elsewhere() {
+        return Some(source);
+    }
     if !readable(file, problems) {
         return None;
     }
-    let source = TokenSource::File(file.value.clone());
     match source.current() {
         Ok(_) => Some(source),
         Err(what) => {
@@ -137,8 +140,9 @@ fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource>
 /// A bundle that we were told to use has to be there. `SSL_CERT_FILE` may be meant for others.
 fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<PathBuf> {
     if let Some(file) = &settings.ca_file {
-        let Some(_) = problems.reach(&file.origin, &file.value) else { return Some(file.value.clone()) };
-        if readable(file, problems) && !holds_certificates(&file.value) {
+        let Some(path) = problems.reach(&file.origin, &file.value) else { return Some(file.value.clone()) };
+        let is_here = problems.text_of(&path).is_none();
+        if is_here && readable(file, problems) && !holds_certificates(&file.value) {
             let message = format!("{} names {}, which holds no certificate", file.origin, shown(&file.value));
             problems.error_with_fix(message, "it has to hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
         }

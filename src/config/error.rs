@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -68,6 +69,9 @@ impl Wrong {
     }
 }
 
+/// Texts of files by their paths.
+pub(super) type Files = BTreeMap<PathBuf, String>;
+
 /// Collects what is wrong and what is odd. Whatever is said passes here, so that the token can never be part of it.
 pub(super) struct Problems {
     errors: RefCell<Vec<ConfigError>>,
@@ -77,11 +81,11 @@ pub(super) struct Problems {
 }
 
 /// The configuration is for another machine: files that it names are there and not here.
-struct Elsewhere {
-    /// The folder that `serve` sees the file in.
-    mounted: &'static str,
-    /// The folder here that holds what lies beside the file.
-    folder: PathBuf,
+enum Elsewhere {
+    /// What lies in the folder `mounted` there lies in `folder` here.
+    Folder { mounted: &'static str, folder: PathBuf },
+    /// The files that there will be.
+    Files(Files),
 }
 
 impl Problems {
@@ -93,7 +97,12 @@ impl Problems {
 
     /// The same for a file that `serve` reads on another machine in `mounted`, and that lies here in `folder`.
     pub(super) fn elsewhere(self, mounted: &'static str, folder: &Path) -> Self {
-        Self { elsewhere: Some(Elsewhere { mounted, folder: folder.to_owned() }), ..self }
+        Self { elsewhere: Some(Elsewhere::Folder { mounted, folder: folder.to_owned() }), ..self }
+    }
+
+    /// The same for a configuration that will be read elsewhere, where there are these files.
+    pub(super) fn with_files(self, files: Files) -> Self {
+        Self { elsewhere: Some(Elsewhere::Files(files)), ..self }
     }
 
     /// Whether files that are not here may well be there.
@@ -101,9 +110,22 @@ impl Problems {
         self.elsewhere.is_some()
     }
 
-    /// Where a file is to be read. `None` where it lies on another machine, which is said.
+    /// The text of a file that was handed over.
+    pub(super) fn text_of(&self, path: &Path) -> Option<&str> {
+        match &self.elsewhere {
+            Some(Elsewhere::Files(files)) => files.get(path).map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// Where a file is to be read. `None` where it lies on another machine and whoever brings it there has to know what is
+    /// in it.
     pub(super) fn reach(&self, origin: impl fmt::Display, path: &Path) -> Option<PathBuf> {
-        let Some(Elsewhere { mounted, folder }) = &self.elsewhere else { return Some(path.to_owned()) };
+        let (mounted, folder) = match &self.elsewhere {
+            None => return Some(path.to_owned()),
+            Some(Elsewhere::Files(files)) => return files.contains_key(path).then(|| path.to_owned()),
+            Some(Elsewhere::Folder { mounted, folder }) => (mounted, folder),
+        };
         if let Ok(beside) = path.strip_prefix(mounted) {
             return Some(folder.join(beside));
         }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Registration,
     container_instances::{self, AciSettings},
-    error::{Problems, Wrong},
+    error::{ConfigErrors, Problems, Wrong},
     host, kubernetes_names as names,
     organization::organization_url,
     origin::Found,
@@ -76,6 +76,31 @@ pub(super) fn settings(path: &Path, problems: &Problems) -> Option<Settings> {
         }
     };
     settings_of_text(&text, &path, path.parent().unwrap_or(Path::new("")), problems)
+}
+
+/// The file's text as plain data, for programs that change it. What its keys mean is not looked at.
+///
+/// # Errors
+///
+/// It is no YAML, or no single document of keys; the message has line and column.
+pub fn document(path: &Path, text: &str) -> Result<serde_json::Value, ConfigErrors> {
+    let problems = Problems::hiding(None);
+    let documents = match yaml::parse(text, Dialect::Strict) {
+        Ok(documents) => documents,
+        Err(error) => {
+            problems.error(error.in_file(path));
+            Vec::new()
+        }
+    };
+    let source = Source { path, problems: &problems };
+    if let Some(second) = documents.get(1) {
+        Field::root(source, second).report(Wrong::new("has a second document here; it has to have one"));
+    }
+    let document = match documents.first() {
+        Some(document) => Field::root(source, document).any_map().map(|_| document.to_json()),
+        None => Some(serde_json::json!({})),
+    };
+    problems.settle(document).map(|(document, _)| document)
 }
 
 /// Reads the text of the file called `path`, whose relative paths begin at `folder`.

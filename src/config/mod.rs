@@ -42,9 +42,10 @@ pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
+pub use file::document;
 pub use job_template::JobTemplate;
 pub use setting_path::SettingPath;
-pub use token::TokenSource;
+pub use token::{TokenSource, token};
 
 use error::Problems;
 use settings::Settings;
@@ -274,6 +275,29 @@ impl Config {
         });
         let ((config, effective), warnings) = problems.settle(both)?;
         Ok((Self { warnings, ..config }, effective))
+    }
+
+    /// Reads and validates the text of a file that will be read elsewhere, such as in the orchestrator's pod. The files that
+    /// it names are taken from `files`, by their paths as seen from `path`; those that are not there are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn of_files(
+        environment: &Environment,
+        path: &Path,
+        text: &str,
+        files: BTreeMap<PathBuf, String>,
+    ) -> Result<Self, ConfigErrors> {
+        let problems = Problems::hiding(environment.get("ORG_PAT")).with_files(files);
+        let of_environment = Settings::of_environment(environment, &problems);
+        let config =
+            file::settings_of_text(text, path, path.parent().unwrap_or(Path::new("")), &problems).and_then(|of_file| {
+                let settings = of_file.filled_by(of_environment, &problems);
+                assemble::config(settings, environment, &problems)
+            });
+        let (config, warnings) = problems.settle(config)?;
+        Ok(Self { warnings, ..config })
     }
 
     /// The policy for the planner, once it is known who we are.

@@ -178,7 +178,11 @@ impl<'a> Policies<'a> {
             return known.clone();
         }
         let path = self.problems.reach(&file.origin, &file.value)?;
-        let loaded = match JobTemplate::load(&path) {
+        let read = match self.problems.text_of(&path) {
+            Some(text) => JobTemplate::parse(&path, text),
+            None => JobTemplate::load(&path),
+        };
+        let loaded = match read {
             Ok(template) => {
                 for warning in &template.warnings {
                     self.problems.warn(format!("{}: {warning}", file.origin));

@@ -40,8 +40,12 @@ impl TokenSource {
     }
 }
 
-/// A token without white space around it; what is wrong is said without the token.
-pub(super) fn token(text: &str) -> Result<SecretString, &'static str> {
+/// A token without white space around it.
+///
+/// # Errors
+///
+/// It is empty or cannot be a token; the words go on from "it", and never hold it.
+pub fn token(text: &str) -> Result<SecretString, &'static str> {
     let text = text.trim();
     if text.is_empty() {
         return Err("is empty");

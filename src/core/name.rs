@@ -33,6 +33,12 @@ impl Installation {
         Self { id, short }
     }
 
+    /// The installation whose agents live in the namespace with this UID, which no two clusters or namespaces share.
+    #[must_use]
+    pub fn of_namespace(uid: &str) -> Self {
+        Self::new(short_hash(&["namespace", uid], 16))
+    }
+
     /// The whole id, as it stands on labels.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -269,3 +269,23 @@ fn counts_of_a_pool_belong_to_the_template_that_accepts_every_request() {
     assert!(warnings.contains("MINIMUM_AGENT_COUNT is not used for the pool \"b\""), "{warnings}");
     assert!(warnings.contains("ado.yaml:6:5: pools[0].templates[2]: the template z gets no request"), "{warnings}");
 }
+
+#[test]
+fn a_text_that_is_read_elsewhere_needs_only_the_files_that_are_handed_over() {
+    let environment: kubectl_ado::config::Environment =
+        [("ORG_PAT_FILE", "/run/secrets/kubectl-ado/token"), ("JOB_NAMESPACE", "ado")].into_iter().collect();
+    let text = "organization: {url: https://dev.azure.com/contoso, caFile: /not/here.pem}\npools: [{name: Linux}]\n\
+                jobTemplate: job.yaml\n";
+    let job = "apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {containers: [{name: agent}]}}}\n";
+    let read = |files: &[(&str, &str)]| {
+        let files = files.iter().map(|(path, text)| (path.into(), (*text).to_owned())).collect();
+        Config::of_files(&environment, "conf/ado.yaml".as_ref(), text, files)
+    };
+    let config = read(&[("conf/job.yaml", job)]).unwrap();
+    assert!(config.agents.values().all(|agents| agents.job_template.is_some()));
+    assert!(read(&[]).unwrap().agents.values().all(|agents| agents.job_template.is_none()));
+    let wrong = read(&[("conf/job.yaml", "kind: Pod\n")]).unwrap_err().to_string();
+    assert!(wrong.contains("conf/ado.yaml:3:14: jobTemplate: conf/job.yaml"), "{wrong}");
+    let unknown = Config::of_files(&environment, "ado.yaml".as_ref(), "pool: []\n", [].into()).unwrap_err();
+    assert!(unknown.to_string().contains("ado.yaml:1:1: unknown key `pool`"), "{unknown}");
+}

@@ -9,6 +9,7 @@ mod fake_api;
 mod install;
 mod observe;
 mod packaging;
+mod place;
 mod rights;
 mod serve_side;
 mod situations;

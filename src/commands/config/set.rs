@@ -69,7 +69,7 @@ impl SetArgs {
             ));
         };
         let name = map.metadata.name.clone().unwrap_or_default();
-        if let Some(owner) = owner(&map.metadata) {
+        if let Some(owner) = owner(&serde_json::json!(map)) {
             return Err(Failure::new(
                 Exit::Failed,
                 format!(

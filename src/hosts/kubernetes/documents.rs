@@ -2,14 +2,12 @@
 
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::GroupVersionKind,
-    discovery::{Scope, pinned_kind},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::Value;
 
 use super::keys;
-use crate::cluster::{ErrorKind, call};
+use crate::cluster::{ErrorKind, call, resolve_kind};
 
 /// The longest document that is printed as part of a command line.
 const LONGEST_LINE: usize = 1000;
@@ -23,23 +21,6 @@ pub struct DocumentProblem {
     /// The line that mends it.
     pub fix: Option<String>,
 }
-
-/// Kinds that need no discovery: group, version, kind, plural, whether they live in a namespace.
-const KNOWN: &[(&str, &str, &str, &str, bool)] = &[
-    ("", "v1", "PersistentVolume", "persistentvolumes", false),
-    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true),
-    ("", "v1", "ConfigMap", "configmaps", true),
-    ("", "v1", "Secret", "secrets", true),
-    ("", "v1", "ServiceAccount", "serviceaccounts", true),
-    ("", "v1", "Service", "services", true),
-    ("", "v1", "Namespace", "namespaces", false),
-    ("", "v1", "LimitRange", "limitranges", true),
-    ("", "v1", "ResourceQuota", "resourcequotas", true),
-    ("storage.k8s.io", "v1", "StorageClass", "storageclasses", false),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true),
-    ("rbac.authorization.k8s.io", "v1", "Role", "roles", true),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", true),
-];
 
 /// Applies documents; those of kind `List` are taken apart.
 pub(super) async fn apply_documents(client: &Client, namespace: &str, documents: &[&Value]) -> Vec<DocumentProblem> {
@@ -66,14 +47,14 @@ async fn apply(client: &Client, namespace: &str, document: &Value) -> Option<Doc
     }
     let problem =
         |message: String| Some(DocumentProblem { message, fix: Some(mend(namespace, &kind, &name, document)) });
-    let (resource, scope) = match resolve(client, &version, &kind).await {
+    let (resource, namespaced) = match resolve_kind(client, &version, &kind).await {
         Ok(resolved) => resolved,
         Err(why) => return problem(format!("{kind} \"{name}\" of the Job template: {why}")),
     };
     let place = document["metadata"]["namespace"].as_str().unwrap_or(namespace);
-    let api: Api<DynamicObject> = match scope {
-        Scope::Namespaced => Api::namespaced_with(client.clone(), place, &resource),
-        Scope::Cluster => Api::all_with(client.clone(), &resource),
+    let api: Api<DynamicObject> = match namespaced {
+        true => Api::namespaced_with(client.clone(), place, &resource),
+        false => Api::all_with(client.clone(), &resource),
     };
     let params = PatchParams::apply(keys::US);
     let what = format!("apply {kind} \"{name}\" of the Job template");
@@ -92,31 +73,6 @@ async fn apply(client: &Client, namespace: &str, document: &Value) -> Option<Doc
         }
     }
     problem(error.message)
-}
-
-async fn resolve(client: &Client, api_version: &str, kind: &str) -> Result<(ApiResource, Scope), String> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let gvk = GroupVersionKind::gvk(group, version, kind);
-    let is_it = |known: &&(&str, &str, &str, &str, bool)| (known.0, known.1, known.2) == (group, version, kind);
-    if let Some((.., plural, namespaced)) = KNOWN.iter().find(is_it) {
-        let scope = if *namespaced { Scope::Namespaced } else { Scope::Cluster };
-        return Ok((ApiResource::from_gvk_with_plural(&gvk, plural), scope));
-    }
-    let unknown = || format!("the cluster knows no {kind} of {api_version}; what defines it has to be installed first");
-    let what = format!("find out what a {kind} ({api_version}) is");
-    let found = call(&what, async {
-        match pinned_kind(client, &gvk).await {
-            Err(kube::Error::Discovery(_)) => Ok(None),
-            other => other.map(Some),
-        }
-    })
-    .await;
-    match found {
-        Ok(Some((resource, capabilities))) => Ok((resource, capabilities.scope)),
-        Ok(None) => Err(unknown()),
-        Err(error) if error.kind == ErrorKind::NotFound => Err(unknown()),
-        Err(error) => Err(error.message),
-    }
 }
 
 /// The line that applies the document by hand. The content of a Secret is not printed.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cluster::{ClusterError, ErrorKind, call},
     config::KubernetesConfig,
-    core::{Installation, short_hash},
+    core::Installation,
     hosts::HostError,
 };
 
@@ -43,7 +43,7 @@ pub async fn prepare(
     let uid = found.and_then(|found| found.metadata.uid);
     match (configured, uid) {
         (Some(id), _) => Ok(Installation::new(id)),
-        (None, Some(uid)) => Ok(Installation::new(short_hash(&["namespace", &uid], 16))),
+        (None, Some(uid)) => Ok(Installation::of_namespace(&uid)),
         (None, None) => Err(HostError::Refused {
             reason: "installation",
             message: format!(

@@ -1,0 +1,125 @@
+//! What is installed already: its configuration, and the values that no file holds.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Exit, Failure,
+        cluster_flags::{Chosen, Found},
+    },
+    Options, Purpose, say,
+};
+use crate::cluster::{CONFIG_FILE, CONFIG_MAP, Cluster, INVENTORY, Install, ObjectRef, TOKEN_KEY, TOKEN_SECRET};
+
+/// An install as it is; the default is none.
+#[derive(Debug, Default)]
+pub(super) struct Existing {
+    /// Where it is, or goes.
+    pub(super) namespace: String,
+    /// Its Deployment.
+    pub(super) install: Option<Install>,
+    /// `ado.yaml` and what stands beside it.
+    pub(super) files: BTreeMap<String, String>,
+    /// What was applied the last time.
+    pub(super) inventory: Vec<ObjectRef>,
+}
+
+impl Existing {
+    pub(super) fn is_there(&self) -> bool {
+        self.install.is_some() || !self.files.is_empty()
+    }
+
+    fn deployment(&self) -> Option<Value> {
+        serde_json::to_value(&self.install.as_ref()?.deployment).ok()
+    }
+
+    fn pod(&self) -> Option<Value> {
+        Some(self.deployment()?["spec"]["template"]["spec"].clone())
+    }
+
+    fn container(&self) -> Option<Value> {
+        let containers = self.pod()?["containers"].clone();
+        let containers = containers.as_array()?;
+        containers.iter().find(|it| it["name"] == "orchestrator").or(containers.first()).cloned()
+    }
+
+    /// Its image, if that is not ours: ours goes with the version.
+    pub(super) fn image(&self) -> Option<String> {
+        let image = self.container()?["image"].as_str()?.to_owned();
+        let ours = image.starts_with("ghcr.io/kubectl-ado/kubectl-ado:");
+        (!ours).then_some(image)
+    }
+
+    pub(super) fn replicas(&self) -> Option<i32> {
+        self.install.as_ref()?.deployment.spec.as_ref()?.replicas
+    }
+
+    /// The Secret and the key that the token is read from.
+    pub(super) fn secret(&self) -> Option<(String, String)> {
+        let volumes = self.pod()?["volumes"].clone();
+        let volume = volumes.as_array()?.iter().find(|volume| volume["name"] == "token")?.clone();
+        let name = volume["secret"]["secretName"].as_str()?.to_owned();
+        let key = volume["secret"]["items"][0]["key"].as_str().unwrap_or(TOKEN_KEY).to_owned();
+        Some((name, key))
+    }
+
+    /// Whether the token lies in a Secret of ours.
+    pub(super) fn has_our_secret(&self) -> bool {
+        self.secret().is_some_and(|(name, _)| name == TOKEN_SECRET)
+    }
+
+    /// What an older Deployment has in its environment and a file says today.
+    pub(super) fn of_environment(&self) -> Value {
+        let mut document = json!({});
+        let container = self.container().unwrap_or_default();
+        let variables = container["env"].as_array().cloned().unwrap_or_default();
+        let value = |name: &str| {
+            let variable = variables.iter().find(|variable| variable["name"] == name)?;
+            variable["value"].as_str().map(str::to_owned)
+        };
+        if let Some(url) = value("ORG_URL") {
+            document["organization"] = json!({ "url": url });
+        }
+        if let Some(pools) = value("AGENT_POOLS") {
+            let pools = pools.split(',').map(str::trim).filter(|pool| !pool.is_empty());
+            document["pools"] = pools.map(|pool| json!({ "name": pool })).collect();
+        }
+        document
+    }
+}
+
+/// Finds the install that the flags lead to, and says where it looks.
+pub(super) async fn look(options: &Options, cluster: &Cluster, purpose: Purpose) -> Result<Existing, Failure> {
+    let Found { namespace, chosen, install } = options.cluster.find(cluster).await?;
+    match chosen {
+        Chosen::Asked => {}
+        Chosen::Found => say(format!("namespace {namespace}: kubectl-ado is installed there")),
+        Chosen::Default => say(format!("namespace {namespace}: the default; -n names another")),
+    }
+    let map = ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: namespace.clone(),
+        name: CONFIG_MAP.into(),
+    };
+    let map = cluster.get(&map).await?.unwrap_or_default();
+    let files: BTreeMap<String, String> = serde_json::from_value(map["data"].clone()).unwrap_or_default();
+    let inventory = map["metadata"]["annotations"][INVENTORY].as_str().unwrap_or("[]");
+    let inventory: Vec<String> = serde_json::from_str(inventory).unwrap_or_default();
+    let inventory = inventory.iter().filter_map(|path| path.parse().ok()).collect();
+    let existing = Existing { namespace, install, files, inventory };
+    if purpose == Purpose::Upgrade && !existing.is_there() {
+        let message = format!("kubectl-ado is not installed in namespace \"{}\" (ADO501)", existing.namespace);
+        return Err(Failure::new(
+            Exit::Failed,
+            message,
+            Some("kubectl ado install, or name its namespace with -n".into()),
+        ));
+    }
+    if !existing.files.is_empty() && !existing.files.contains_key(CONFIG_FILE) {
+        say(format!("the ConfigMap {CONFIG_MAP} has no {CONFIG_FILE}: it is made anew"));
+    }
+    Ok(existing)
+}
