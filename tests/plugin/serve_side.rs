@@ -68,11 +68,13 @@ async fn ask(world: &World, report: &Report, control: Control) {
     ask_text(world, report, serde_json::to_string(&control).unwrap()).await;
 }
 
-async fn until_event(world: &World, reason: &str) -> Event {
+async fn until_event(world: &World, reason: &str, kind: &str) -> Event {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let events = world.all::<Event>().list(&ListParams::default()).await.unwrap().items;
-        let found = events.iter().find(|event| event.reason.as_deref() == Some(reason));
+        let found = events.iter().find(|event| {
+            event.reason.as_deref() == Some(reason) && event.involved_object.kind.as_deref() == Some(kind)
+        });
         if let Some(event) = found {
             return event.clone();
         }
@@ -122,7 +124,7 @@ async fn the_status_says_what_is_there_and_why_requests_wait() {
     let answer = get(&serve.address().await, "/status").await;
     let here: Report = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(here.pools[0].requests.len(), 3);
-    assert_eq!(until_event(&world, "AtMaximum").await.involved_object.kind.as_deref(), Some("ConfigMap"));
+    until_event(&world, "AtMaximum", "ConfigMap").await;
 
     for id in requests {
         world.sandbox.cancel(id).unwrap();
@@ -158,7 +160,7 @@ async fn a_token_that_expires_shows_with_the_last_good_counts_and_so_does_the_ne
     assert_eq!(codes(&bad), [Code::TokenRejected]);
     assert_eq!((bad.pools[0].starting, bad.pools[0].queued), (1, 1), "the last good counts");
     assert!(bad.pools[0].findings[0].fix.as_ref().unwrap().contains("kubectl ado auth set"));
-    until_event(&world, "TokenRejected").await;
+    until_event(&world, "TokenRejected", "ConfigMap").await;
 
     world.sandbox.clear_faults();
     let again = until_status(&world, "it is good again", |report| codes(report).is_empty()).await;
@@ -179,7 +181,7 @@ async fn a_pause_starts_nothing_even_after_a_restart_until_it_is_lifted() {
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(8), "{took:?}");
     assert_eq!((paused.pools[0].state, codes(&paused)), (PoolState::Paused, vec![Code::Paused]));
-    until_event(&world, "Paused").await;
+    until_event(&world, "Paused", "ConfigMap").await;
     world.queue(pool, 2);
     let waiting = until_status(&world, "both wait", |report| report.pools[0].queued == 2).await;
     let verdict = waiting.pools[0].requests[0].verdict.as_ref().unwrap();
@@ -199,7 +201,7 @@ async fn a_pause_starts_nothing_even_after_a_restart_until_it_is_lifted() {
     ask(&world, &report, Control::default()).await;
     world.until_jobs(2).await;
     until_status(&world, "it goes on", |report| report.pools[0].paused.is_none() && codes(report).is_empty()).await;
-    until_event(&world, "Resumed").await;
+    until_event(&world, "Resumed", "ConfigMap").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,11 +256,7 @@ async fn an_agent_in_trouble_has_an_event_on_its_job() {
     };
     let image = "registry.example/agent:1";
     pods::set_image_pull_error(&world.client, world.namespace.name(), &pod, image).await.unwrap();
-    let event = until_event(&world, "ImageNotPulled").await;
-    let on_job = world.all::<Event>().list(&ListParams::default()).await.unwrap().items.into_iter().find(|event| {
-        event.reason.as_deref() == Some("ImageNotPulled") && event.involved_object.kind.as_deref() == Some("Job")
-    });
-    let on_job = on_job.unwrap_or(event);
+    let on_job = until_event(&world, "ImageNotPulled", "Job").await;
     assert_eq!((on_job.involved_object.uid, on_job.involved_object.name), (job.uid, job.name));
     let report = until_status(&world, "it shows", |report| codes(report) == [Code::ImageNotPulled]).await;
     assert_eq!(report.pools[0].requests[0].verdict.as_ref().unwrap().reason, "ImageNotPulled");
@@ -314,7 +312,7 @@ async fn a_changed_configuration_is_served_and_a_wrong_one_is_not_and_says_so() 
     assert!(message.contains("ado.yaml") && message.contains("maxAgents"), "{message}");
     assert_eq!(wrong.pools[0].max, Some(2));
     assert_eq!(condition(&wrong, "Ready").status, "True");
-    until_event(&world, "ConfigRejected").await;
+    until_event(&world, "ConfigRejected", "ConfigMap").await;
     assert!(get(&address, "/metrics").await.contains("kubectl_ado_config_valid 0"));
     assert_eq!(world.jobs().await.len(), 2);
 
