@@ -18,6 +18,5 @@ mod staged;
 mod template;
 mod transcripts;
 mod uninstall;
-#[allow(dead_code, reason = "the tests of the main job need more of it")]
 #[path = "../world/mod.rs"]
 mod world;
