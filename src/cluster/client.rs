@@ -150,7 +150,8 @@ fn find(access: &Access, around: &Surroundings) -> Result<(Config, String), Clus
         format!("{} {} not exist or says nothing", list(&files), if files.len() == 1 { "does" } else { "do" })
     };
     let message = format!("no Kubernetes cluster is to be found: {looked_at}, {files}, and this is not a pod");
-    let fix = "with docker run add: -v ~/.kube/config:/kube/config:ro --env KUBECONFIG=/kube/config --user \"$(id -u)\"; \
+    let fix = "name one with --kubeconfig or KUBECONFIG; \
+               with docker run add: -v ~/.kube/config:/kube/config:ro --env KUBECONFIG=/kube/config --user \"$(id -u)\"; \
                in a cluster run it with a ServiceAccount: kubectl apply -f manifests/";
     Err(ClusterError::configuration(message, fix))
 }

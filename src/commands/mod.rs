@@ -1,6 +1,7 @@
 //! The verbs of the command line, one file each: an args struct and `run`.
 
 mod agents;
+mod arguments;
 mod auth;
 mod check;
 mod cluster_flags;
@@ -89,7 +90,7 @@ enum Command {
 /// Runs the command that the process's arguments ask for and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments::behind_the_command(std::env::args_os()));
     choose_color(cli.color);
     if cli.verbosity > 0 && !matches!(cli.command, Command::Serve(_)) {
         logging::start_verbose(cli.verbosity);
