@@ -16,7 +16,7 @@ pub const STATUS_LABELS: &str = "app.kubernetes.io/name=kubectl-ado,app.kubernet
 /// The key of that ConfigMap that holds the [report](crate::core::Report) as JSON.
 pub const STATUS_KEY: &str = "status.json";
 
-/// The key of the ConfigMap `NAME-control` that holds the [control document](crate::core::Control) as JSON.
+/// The key of the ConfigMap of [`control_name`] that holds the [control document](crate::core::Control) as JSON.
 pub const CONTROL_KEY: &str = "control.json";
 
 /// The ConfigMap in which the orchestrator that leads by this Lease writes its status.
@@ -25,10 +25,12 @@ pub fn status_name(lease: &str) -> String {
     format!("{lease}-status")
 }
 
-/// The ConfigMap in which it is asked for things.
+/// The ConfigMap in which it is asked for things: one for each installation, `kubectl-ado-SHORT-control`. The Lease's name
+/// ends with a hash of the pools, and what people ask must outlive a change of these.
 #[must_use]
 pub fn control_name(lease: &str) -> String {
-    format!("{lease}-control")
+    let installation = lease.rsplit_once('-').map_or(lease, |(installation, _)| installation);
+    format!("{installation}-control")
 }
 
 /// An orchestrator's Deployment.

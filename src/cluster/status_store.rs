@@ -62,9 +62,6 @@ pub trait StatusStore {
     /// What people ask; `None` if nobody ever asked.
     async fn control(&self) -> Result<Option<String>, ClusterError>;
 
-    /// Asks in people's place, where nobody has asked yet.
-    async fn ask(&self, control: &str) -> Result<(), ClusterError>;
-
     /// Tells of something, at a moment.
     async fn tell(&self, happening: &Happening, now: Timestamp) -> Result<(), ClusterError>;
 }
@@ -108,10 +105,10 @@ impl NamedStatus {
         }
     }
 
-    fn map(&self, name: &str, component: &str, key: &str, text: &str) -> ConfigMap {
+    fn status_map(&self, name: &str, status: &str) -> ConfigMap {
         let labels = [
             ("app.kubernetes.io/name", US),
-            ("app.kubernetes.io/component", component),
+            ("app.kubernetes.io/component", "status"),
             ("app.kubernetes.io/part-of", US),
             ("kubectl-ado/installation", self.installation.as_str()),
         ];
@@ -119,7 +116,7 @@ impl NamedStatus {
             labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         ConfigMap {
             metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
-            data: Some([(key.to_owned(), text.to_owned())].into()),
+            data: Some([(STATUS_KEY.to_owned(), status.to_owned())].into()),
             ..ConfigMap::default()
         }
     }
@@ -160,7 +157,7 @@ impl NamedStatus {
 impl StatusStore for NamedStatus {
     async fn write(&self, status: &str) -> Result<(), ClusterError> {
         let name = status_name(&self.lease);
-        let map = self.map(&name, "status", STATUS_KEY, status);
+        let map = self.status_map(&name, status);
         let by = PostParams { field_manager: Some(US.to_owned()), ..PostParams::default() };
         let api = self.maps();
         let written = match call_within(DEADLINE, &self.doing("update", &name), api.replace(&name, &by, &map)).await {
@@ -179,13 +176,6 @@ impl StatusStore for NamedStatus {
 
     async fn control(&self) -> Result<Option<String>, ClusterError> {
         self.key(control_name(&self.lease), CONTROL_KEY).await
-    }
-
-    async fn ask(&self, control: &str) -> Result<(), ClusterError> {
-        let name = control_name(&self.lease);
-        let map = self.map(&name, "control", CONTROL_KEY, control);
-        let by = PostParams { field_manager: Some(US.to_owned()), ..PostParams::default() };
-        call_within(DEADLINE, &self.doing("create", &name), self.maps().create(&by, &map)).await.map(drop)
     }
 
     async fn tell(&self, happening: &Happening, now: Timestamp) -> Result<(), ClusterError> {

@@ -212,11 +212,6 @@ impl Board {
         self.asked.send_replace(false);
     }
 
-    /// What people ask, as far as it is known.
-    pub(super) fn asked_for(&self) -> Control {
-        self.control.borrow().clone()
-    }
-
     /// What people ask. Says whether it is something else than before.
     pub(super) fn asks(&self, control: Control) -> bool {
         let is_new = self.control.send_if_modified(|known| {

@@ -40,8 +40,6 @@ pub(super) struct Secretary<S> {
     /// Something has changed since it was last written.
     dirty: bool,
     begun: bool,
-    /// What is asked came with another Lease.
-    inherits: bool,
     events: Events,
     /// By subject: what was last said, so that it is not said again.
     told: [Option<String>; 3],
@@ -63,7 +61,7 @@ enum Errand {
 }
 
 impl<S: StatusStore> Secretary<S> {
-    pub(super) fn new(store: S, board: Arc<Board>, leadership: Leadership, inherits: bool) -> Self {
+    pub(super) fn new(store: S, board: Arc<Board>, leadership: Leadership) -> Self {
         // What a pool that is paused would start now cannot be taken back.
         board.ask_first();
         let now = Instant::now();
@@ -76,7 +74,6 @@ impl<S: StatusStore> Secretary<S> {
             write_due: now,
             dirty: true,
             begun: false,
-            inherits,
             events: Events::default(),
             told: [const { None }; 3],
         }
@@ -143,25 +140,9 @@ impl<S: StatusStore> Secretary<S> {
         }
     }
 
-    /// The Lease has another name since the pools are others. What was asked under the old name still holds.
-    async fn hand_down(&mut self) {
-        if let Ok(text) = serde_json::to_string(&self.board.asked_for())
-            && let Err(error) = self.store.ask(&text).await
-        {
-            self.failed(Errand::Control, &error);
-            self.inherits = true;
-        }
-        self.board.asks_the_same();
-    }
-
     async fn read_control(&mut self) {
         self.control_due = Instant::now() + SELDOM;
-        let inherits = std::mem::take(&mut self.inherits);
         let text = match self.store.control().await {
-            Ok(None) if inherits && self.board.asked_for() != Control::default() => {
-                self.hand_down().await;
-                return;
-            }
             Ok(text) => {
                 self.works(Errand::Control);
                 text

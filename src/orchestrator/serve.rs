@@ -65,11 +65,10 @@ pub async fn serve(config: Config, source: Option<ConfigSource>, stop: Stop) -> 
     let mut seat: Option<Seat> = None;
     let outcome = loop {
         session.announce();
-        let other = seat.as_ref().is_some_and(|seat| !seat.is_of(&session));
         seat = Seat::take(seat, &session, &me, &metrics).await;
         let facts = session.facts(&me, started_at);
         board.serves(&session.config.policy(session.installation.clone()), facts);
-        let served = serve_session(&session, seat.as_mut(), other, reload.as_mut(), &board, &metrics, &stop).await;
+        let served = serve_session(&session, seat.as_mut(), reload.as_mut(), &board, &metrics, &stop).await;
         match served {
             Served::Changed(next) => {
                 info!("the configuration has changed");
@@ -99,7 +98,6 @@ enum Served {
 async fn serve_session(
     session: &Session,
     seat: Option<&mut Seat>,
-    inherits: bool,
     reload: Option<&mut Reload>,
     board: &Arc<Board>,
     metrics: &Arc<Metrics>,
@@ -116,7 +114,7 @@ async fn serve_session(
         return Served::Ended(outcome);
     }
     let (stopper, this_stop) = stop_pair();
-    let secretary = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership, inherits));
+    let secretary = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership));
     let run = async {
         let run = engine.run(&this_stop);
         match secretary {

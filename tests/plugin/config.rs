@@ -78,7 +78,7 @@ async fn set_refuses_what_serve_would_refuse_and_writes_nothing() {
 async fn set_leaves_alone_what_somebody_else_manages() {
     let staged = Staged::new("config-owned", &["Linux"]).await;
     for (mark, owner) in [
-        ("argocd.argoproj.io/tracking-id=ado:/ConfigMap:x/y", "Argo CD (application ado)"),
+        ("argocd.argoproj.io/tracking-id=ado:/ConfigMap:x/y", "Argo CD application \"ado\""),
         ("meta.helm.sh/release-name=agents", "Helm (release agents)"),
     ] {
         let key = mark.split('=').next().unwrap();

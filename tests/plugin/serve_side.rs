@@ -191,6 +191,18 @@ async fn a_pause_starts_nothing_even_after_a_restart_until_it_is_lifted() {
     let serve = world.serve("Default").start();
     world.passes(10).await;
     assert!(world.jobs().await.is_empty(), "a restart forgets no pause");
+    serve.terminate().await;
+
+    // Neither does one with other pools, whose Lease and status have other names.
+    world.pool("Second");
+    let serve = world.serve("Default,Second").start();
+    let first = world.all::<ConfigMap>();
+    let lease = report.orchestrator.lease.clone().unwrap();
+    first.delete(&status_name(&lease), &kube::api::DeleteParams::default()).await.unwrap();
+    let both = until_status(&world, "both are paused", |report| report.pools.len() == 2).await;
+    assert_ne!(both.orchestrator.lease.as_ref(), Some(&lease));
+    assert!(both.pools.iter().all(|pool| pool.state == PoolState::Paused), "{both:#?}");
+    assert!(world.jobs().await.is_empty(), "other pools forget no pause");
 
     // What cannot be read changes nothing.
     ask_text(&world, &report, "{".to_owned()).await;

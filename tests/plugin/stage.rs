@@ -142,7 +142,7 @@ impl Stage {
 
     /// The control document.
     pub(crate) async fn control(&self) -> Value {
-        let map = self.api::<ConfigMap>().get(&format!("{LEASE}-control")).await.unwrap();
+        let map = self.api::<ConfigMap>().get("kubectl-ado-control").await.unwrap();
         serde_json::from_str(&map.data.unwrap()["control.json"]).unwrap()
     }
 

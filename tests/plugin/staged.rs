@@ -209,10 +209,6 @@ fn deployment() -> Value {
     let kept =
         pod["containers"][0]["env"].as_array().unwrap().iter().filter(|variable| variable["name"] == "JOB_NAMESPACE");
     pod["containers"][0]["env"] = kept.cloned().collect();
-    let mount = json!({"name": "config", "mountPath": "/etc/kubectl-ado", "readOnly": true});
-    pod["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
-    let volume = json!({"name": "config", "configMap": {"name": "kubectl-ado-config"}});
-    pod["volumes"].as_array_mut().unwrap().push(volume);
     deployment
 }
 

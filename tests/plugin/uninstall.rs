@@ -70,7 +70,7 @@ async fn agents_at_work_are_waited_for_or_ended_as_it_is_asked() {
     let ado = |arguments: &[&str]| place.ado(&[&["uninstall", "-n", place.name(), "-y"], arguments].concat());
     ado(&[]).ends(1).tells(&["1 agents are at work", "fix: --drain"]);
     ado(&["--drain", "--timeout", "2s"]).ends(4).tells(&["still at work after 2 s; nothing was deleted", "fix: "]);
-    let control = place.get(&format!("configmap/{PLAYED}-control"))["data"]["control.json"].clone();
+    let control = place.get("configmap/kubectl-ado-control")["data"]["control.json"].clone();
     assert_eq!(control, "{}", "the wish to retire is taken back");
     assert!(place.all().contains_key("Job/agent-job-1"));
 
@@ -93,7 +93,7 @@ async fn a_drain_ends_when_the_last_agent_does() {
     let (client, namespace) = (place.client.clone(), place.name().to_owned());
     let work = tokio::spawn(async move {
         let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = kube::Api::namespaced(client, &namespace);
-        while maps.get_opt(&format!("{PLAYED}-control")).await.unwrap().is_none() {
+        while maps.get_opt("kubectl-ado-control").await.unwrap().is_none() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         *busy.lock().unwrap() = 0;

@@ -52,12 +52,6 @@ impl StatusStore for Store {
         self.answer(self.0.borrow().control.clone())
     }
 
-    async fn ask(&self, control: &str) -> Result<(), ClusterError> {
-        self.answer(())?;
-        self.0.borrow_mut().control = Some(control.to_owned());
-        Ok(())
-    }
-
     async fn tell(&self, happening: &Happening, _: Timestamp) -> Result<(), ClusterError> {
         self.0.borrow_mut().events.push(happening.clone());
         Ok(())
@@ -86,10 +80,10 @@ fn policy() -> Policy {
     }
 }
 
-fn office(inherits: bool) -> (Arc<Board>, Store, Secretary<Store>) {
+fn office() -> (Arc<Board>, Store, Secretary<Store>) {
     let (board, store) = (Arc::new(Board::default()), Store::default());
     board.serves(&policy(), Facts::default());
-    let secretary = Secretary::new(store.clone(), Arc::clone(&board), Leadership::none(), inherits);
+    let secretary = Secretary::new(store.clone(), Arc::clone(&board), Leadership::none());
     (board, store, secretary)
 }
 
@@ -108,7 +102,7 @@ async fn wait(seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_is_written_every_half_minute_and_changes_every_five_seconds_at_most() {
-    let (board, store, secretary) = office(false);
+    let (board, store, secretary) = office();
     secretary
         .keep_during(async {
             for _ in 0..100 {
@@ -132,7 +126,7 @@ async fn the_same_is_written_every_half_minute_and_changes_every_five_seconds_at
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_in_the_status_within_six_seconds_and_nothing_is_done_before_it_is_known() {
-    let (board, store, secretary) = office(false);
+    let (board, store, secretary) = office();
     let pause = Control { pools: [("*".to_owned(), Pause::default())].into(), retire: false };
     secretary
         .keep_during(async {
@@ -156,7 +150,7 @@ async fn a_pause_is_in_the_status_within_six_seconds_and_nothing_is_done_before_
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_does_not_answer_holds_up_nobody_and_is_written_to_when_it_does() {
-    let (board, store, secretary) = office(false);
+    let (board, store, secretary) = office();
     store.0.borrow_mut().broken = true;
     secretary
         .keep_during(async {
@@ -166,21 +160,6 @@ async fn a_cluster_that_does_not_answer_holds_up_nobody_and_is_written_to_when_i
             store.0.borrow_mut().broken = false;
             wait(5).await;
             assert_eq!(store.0.borrow().written.last().unwrap().1.pools[0].queued, 1);
-        })
-        .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_asked_holds_under_another_lease_too() {
-    let (board, store, secretary) = office(true);
-    let pause = Control { pools: [("Linux".to_owned(), Pause::default())].into(), retire: false };
-    board.asks(pause.clone());
-    secretary
-        .keep_during(async {
-            wait(7).await;
-            let asked = store.0.borrow().control.clone().unwrap();
-            assert_eq!(serde_json::from_str::<Control>(&asked).unwrap(), pause);
-            assert_eq!(board.asked_for(), pause);
         })
         .await;
 }
