@@ -171,7 +171,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                         }
                         self.next_due()
                     }
-                    Ok(_) => self.next_due(),
+                    Ok(observed) => {
+                        self.ask_again(&observed);
+                        self.next_due()
+                    }
                     Err(wait) => Instant::now() + wait,
                 },
             };
@@ -180,6 +183,15 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 () = stop.wanted() => return,
                 () = self.until(wait) => {}
             }
+        }
+    }
+
+    /// Nothing came of what these pools answered, because we might not act then. By now we may, and their agents have to be
+    /// looked at in this round and not in a minute.
+    fn ask_again(&mut self, observed: &Observed) {
+        for (index, _) in &observed.pools {
+            let pool = &mut self.pools[*index];
+            (pool.due, pool.look_due) = (Instant::now(), Instant::now());
         }
     }
 
