@@ -77,9 +77,12 @@ async fn set_refuses_what_serve_would_refuse_and_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn set_leaves_alone_what_somebody_else_manages() {
     let staged = Staged::new("config-owned", &["Linux"]).await;
+    let by_helm = "app.kubernetes.io/managed-by=Helm";
+    let map = ["label", "configmap", "kubectl-ado-config", "-n", staged.namespace(), by_helm];
+    staged.world.plane.kubectl(&map).unwrap();
     for (mark, owner) in [
         ("argocd.argoproj.io/tracking-id=ado:/ConfigMap:x/y", "Argo CD application \"ado\""),
-        ("meta.helm.sh/release-name=agents", "Helm (release agents)"),
+        ("meta.helm.sh/release-name=agents", "Helm release \"agents\""),
     ] {
         let key = mark.split('=').next().unwrap();
         let annotate = |mark: &str| {

@@ -102,7 +102,7 @@ async fn a_namespace_s_admin_installs_and_the_same_again_changes_nothing() {
         "deployment.apps/kubectl-ado created",
     ];
     assert_eq!(verbs, expected, "{}", said.err);
-    let said = said.tells(&["agent pool \"Linux\" is there", "kubectl-ado serves \"Linux\""]);
+    let said = said.tells(&["agent pool \"Linux\" exists", "kubectl-ado serves \"Linux\""]);
     assert!(!said.err.contains("changes:"), "{}", said.err);
     let secret = place.get("secret/kubectl-ado-token");
     use base64::{Engine, engine::general_purpose::STANDARD};
@@ -295,11 +295,11 @@ async fn a_mistake_is_answered_with_what_mends_it_and_nothing_is_applied() {
     .unwrap();
     let nowhere = format!("{url}/nowhere");
     let cases: [(&[&str], i32, &[&str]); 8] = [
-        (&["--org", &nowhere, "--pool", "Linux", "--pat-file", "pat"], 1, &["ADO103", "fix: check --org"]),
+        (&["--org", &nowhere, "--pool", "Linux", "--pat-file", "pat"], 1, &["ADO103", "fix: correct the URL"]),
         (
             &["--org", "http://127.0.0.1:1/x", "--pool", "Linux", "--pat-file", "pat"],
             1,
-            &["ADO104", "fix: check --org"],
+            &["ADO104", "fix: correct the URL"],
         ),
         (
             &["--org", &url, "--pool", "Linux", "--pat-file", "wrong"],
@@ -309,7 +309,7 @@ async fn a_mistake_is_answered_with_what_mends_it_and_nothing_is_applied() {
         (
             &["--org", &url, "--pool", "Linux,Linx,Lnx", "--pat-file", "pat"],
             1,
-            &["\"Linx\"", "\"Lnx\"", "ADO201", "fix: compare --pool"],
+            &["\"Linx\"", "\"Lnx\"", "ADO201", "fix: compare the name"],
         ),
         (&["--org", &url, "--pool", "Linux", "--pat-file", "none"], 2, &["--pat-file: none cannot be read", "fix: "]),
         (&["--pat-file", "pat", "-f", "bad.yaml"], 2, &["bad.yaml:3:", "did you mean"]),
@@ -325,6 +325,12 @@ async fn a_mistake_is_answered_with_what_mends_it_and_nothing_is_applied() {
     let account = format!("--serviceaccount={}:person", place.name());
     place.plane.kubectl(&["create", "rolebinding", "person", "-n", place.name(), &viewer, &account]).unwrap();
     place.install_as(&nobody, &[]).ends(1).tells(&[
+        "you may not apply an install",
+        "ADO302",
+        "fix: have the Role that `kubectl ado permissions install -o yaml` prints",
+        "nothing was changed; --skip-checks",
+    ]);
+    place.install_as(&nobody, &["--skip-checks"]).ends(1).tells(&[
         "cannot apply the Deployment",
         "cannot patch resource",
         "fix: `kubectl ado permissions install`",

@@ -4,6 +4,7 @@
 
 mod check;
 mod config;
+mod end_to_end;
 mod explain;
 mod fake_api;
 mod install;

@@ -245,9 +245,7 @@ async fn a_pause_is_written_said_and_seen() {
     assert!(unknown.err.contains("no pool \"windows\"; its pools: linux, Big GPU"), "{}", unknown.err);
     let none = stage.run(&["pause"]).ends(2);
     assert!(none.err.contains("name one or more pools, or --all; the pools: linux, Big GPU"), "{}", none.err);
-    assert!(
-        stage.plane.kubectl(&["-n", stage.namespace.name(), "get", "configmap", "kubectl-ado-control"]).is_err()
-    );
+    assert!(stage.plane.kubectl(&["-n", stage.namespace.name(), "get", "configmap", "kubectl-ado-control"]).is_err());
 
     let mut pause = stage.start(&["pause", "linux", "--reason", "release", "--until", "2h"]);
     pause.says("pool/linux paused until ").await;

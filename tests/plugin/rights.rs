@@ -7,11 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kubectl_ado::sandbox::JobSpec;
+use kubectl_ado::{core::Report, sandbox::JobSpec};
 use serde_json::json;
 
 use crate::{
     place::Place,
+    stage::{Ran, Stage, ago, report},
+    staged,
     world::{PATIENCE, eventually, project_file},
 };
 
@@ -112,4 +114,68 @@ async fn the_role_is_exactly_what_serve_uses() {
     for manifest in ["role", "rolebinding", "serviceaccount", "deployment"] {
         assert!(!project_file(&format!("manifests/{manifest}.yaml")).contains("kind: ClusterRole"));
     }
+}
+
+/// The Role that `permissions COMMAND` prints, for an account of a namespace, and that account's kubeconfig.
+async fn holder(plane: &control_plane::ControlPlane, namespace: &str, command: &str) -> std::path::PathBuf {
+    let role = staged::plugin(&["permissions", command, "-o", "yaml"], &[], "").with(0).out;
+    plane.apply(namespace, &role).unwrap();
+    let (user, role) = (format!("user-{command}"), format!("--role=kubectl-ado-{command}"));
+    let account = format!("--serviceaccount={namespace}:{user}");
+    plane.kubectl(&["create", "serviceaccount", &user, "-n", namespace]).unwrap();
+    plane.kubectl(&["create", "rolebinding", &user, "-n", namespace, &role, &account]).unwrap();
+    let kubeconfig = plane.service_account_kubeconfig(namespace, &user).await;
+    eventually("the Role counts", || {
+        plane.kubectl_of(&kubeconfig, &["auth", "can-i", "list", "deployments.apps", "-n", namespace]).is_ok()
+    })
+    .await;
+    kubeconfig
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_more_than_what_permissions_prints_can_do_all_of_a_command() {
+    let stage = Stage::new("only-roles").await;
+    stage.job("agent-job-abc-7", 7).await;
+    // What is not well makes them look at pods and Jobs too.
+    let (well, old) = (report(), Report { reported_at: ago(600), ..report() });
+    for (command, arguments) in [
+        ("status", &["status"][..]),
+        ("pools", &["pools"]),
+        ("agents", &["agents"]),
+        ("jobs", &["jobs"]),
+        ("queue", &["queue"]),
+        ("explain", &["explain", "linux"]),
+        ("logs", &["logs", "--tail", "1"]),
+        ("version", &["version"]),
+        ("pause", &["pause", "linux", "--wait=false"]),
+        ("resume", &["resume", "linux", "--wait=false"]),
+    ] {
+        let kubeconfig = holder(stage.plane, stage.namespace.name(), command).await;
+        for report in [&well, &old] {
+            stage.play(report).await;
+            let mut run = stage.command(arguments);
+            run.env("KUBECONFIG", &kubeconfig);
+            let ran = Ran::of(run);
+            let said = format!("{}{}", ran.out, ran.err);
+            for refusal in ["ADO301", "ADO302", "forbidden", "cannot list", "cannot get"] {
+                assert!(!said.contains(refusal), "{command}: {ran:#?}");
+            }
+            // A pod that is played has no log.
+            assert!(command == "logs" || matches!(ran.code, Some(0 | 3)), "{command}: {ran:#?}");
+        }
+    }
+
+    let place = Place::new("only-role-install").await;
+    let person = holder(place.plane, place.name(), "install").await;
+    let theirs = |command: &str, arguments: &[&str]| {
+        place.ado_as(Some(person.clone()), &[&[command, "-n", place.name()], arguments].concat())
+    };
+    let _kubelet = place.kubelet();
+    let _orchestrator = place.orchestrator();
+    let said = place.install_as(&person, &[]).ends(0);
+    assert!(!said.err.contains("forbidden"), "{said:?}");
+    theirs("upgrade", &["--max-agents", "3"]).ends(0);
+    let said = theirs("uninstall", &["-y"]).ends(0);
+    assert!(!said.err.contains("forbidden"), "{said:?}");
+    assert!(!place.all().contains_key("Deployment/kubectl-ado"));
 }

@@ -113,6 +113,17 @@ impl Staged {
 
     /// Its pod runs, the Lease is held, and the status says that all is well.
     pub(crate) async fn healthy(&self, pools: &[&str]) {
+        let pod = self.pod_runs().await;
+        let now = Timestamp::now();
+        self.apply(&json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "kubectl-ado-lease"},
+            "spec": {"holderIdentity": pod, "leaseDurationSeconds": 600, "renewTime": format!("{now:.6}")},
+        }));
+        self.report(&status(self.namespace(), &self.world.sandbox.url(), pools, now));
+    }
+
+    /// The Deployment's pod is played to run, and the Deployment is rolled out. The pod's name.
+    pub(crate) async fn pod_runs(&self) -> String {
         let labels = ListParams::default().labels("app.kubernetes.io/component=orchestrator");
         let end = Instant::now() + crate::world::PATIENCE;
         let pod = loop {
@@ -124,16 +135,10 @@ impl Staged {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         pods::set_pod_running(&self.world.client, self.namespace(), &pod).await.unwrap();
-        let now = Timestamp::now();
-        self.apply(&json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "kubectl-ado-lease"},
-            "spec": {"holderIdentity": pod, "leaseDurationSeconds": 600, "renewTime": format!("{now:.6}")},
-        }));
-        self.report(&status(self.namespace(), &self.world.sandbox.url(), pools, now));
         loop {
             let deployment = self.world.all::<Deployment>().get("kubectl-ado").await.unwrap();
             if deployment.status.is_some_and(|status| status.ready_replicas == Some(1)) {
-                return;
+                return pod;
             }
             assert!(Instant::now() < end, "the Deployment is not rolled out");
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -32,10 +32,17 @@ pub(in crate::commands) struct ClusterTarget<'a> {
     pub(in crate::commands) account: Account,
     /// Whether that account is there already.
     pub(in crate::commands) installed: bool,
-    /// What `install` would apply; those of `manifests/` where it is empty.
-    pub(in crate::commands) objects: Vec<Value>,
+    /// Whether `install` asks: it tries its own objects, and makes the account and what goes along with a Job template.
+    pub(in crate::commands) by_install: bool,
     /// The Job of an agent, as it would be made; or why there is none.
     pub(in crate::commands) job: Result<Value, String>,
+}
+
+impl ClusterTarget<'_> {
+    /// Whether the namespaces and the account have to be there by now.
+    pub(super) fn is_settled(&self) -> bool {
+        self.installed && !self.by_install
+    }
 }
 
 pub(super) fn check(name: &'static str) -> Check {
@@ -108,7 +115,7 @@ async fn namespaces(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) 
                     exists.ok(format!("namespace \"{name}\" exists")).evidence(format!("Pod Security level {level}")),
                 );
             }
-            Err(error) if error.kind == ErrorKind::NotFound && !target.installed => {
+            Err(error) if error.kind == ErrorKind::NotFound && !target.is_settled() => {
                 all_there = false;
                 results.push(exists.info(format!("namespace \"{name}\" does not exist yet; install creates it")));
             }

@@ -16,7 +16,10 @@ use crate::{
 
 pub(super) async fn install_dry_run(target: &ClusterTarget<'_>, there: bool, results: &mut Vec<CheckResult>) {
     let tried = check("install-dry-run");
-    let objects = if target.objects.is_empty() { objects::objects() } else { target.objects.clone() };
+    if target.by_install {
+        return;
+    }
+    let objects = objects::objects();
     let count = objects.len();
     if target.installed {
         results
@@ -67,7 +70,8 @@ pub(super) async fn job_dry_run(target: &ClusterTarget<'_>, there: bool, results
         return;
     }
     let namespace = target.agents_namespace;
-    let (outcome, who) = try_job(target.cluster, target.flags, &target.account, target.installed, namespace, job).await;
+    let (outcome, who) =
+        try_job(target.cluster, target.flags, &target.account, target.is_settled(), namespace, job).await;
     results.push(match outcome {
         Ok(()) => tried.ok("the cluster takes an agent's Job").evidence(format!("server-side dry run {who}")),
         Err(error) => refused_job(tried, &error, &who),

@@ -38,7 +38,7 @@ pub(super) fn agents_namespace(config: &Config) -> Option<&str> {
 }
 
 /// The Job of an agent of the first pool's last template, which is the one for ordinary job requests.
-pub(super) fn job_of(config: &Config, namespace: &str) -> Result<Value, String> {
+pub(in crate::commands) fn job_of(config: &Config, namespace: &str) -> Result<Value, String> {
     let HostConfig::Kubernetes(settings) = &config.host else { return Err("agents are no Jobs here".to_owned()) };
     let settings = crate::config::KubernetesConfig { namespace: namespace.to_owned(), ..settings.clone() };
     let pool = config.pools.first().ok_or("there is no agent pool")?;

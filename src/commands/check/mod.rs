@@ -26,12 +26,13 @@ use crate::{
     config::{Config, TokenSource},
     output::{write_json, write_yaml},
 };
-use job::{agents_namespace, default_config, job_of, read_config};
+use job::{agents_namespace, default_config, read_config};
 
 pub(super) use azure_devops::{Target, azure_devops};
 pub(super) use cluster::{ClusterTarget, cluster};
 pub(super) use dry_runs::try_job;
-pub(super) use result::{CheckResult, Outcome};
+pub(super) use job::job_of;
+pub(super) use result::{CheckResult, Outcome, Summary};
 pub(super) use show::table;
 pub(super) use status::newest_report;
 
@@ -159,7 +160,7 @@ impl Args {
             agents_namespace: &agents,
             account: Account { namespace: namespace.clone(), name: installed::ACCOUNT.to_owned() },
             installed: false,
-            objects: Vec::new(),
+            by_install: false,
             job,
         };
         Ok(before_install(&target, &of_cluster).await)
@@ -237,7 +238,7 @@ impl Args {
             agents_namespace: &install.agents_namespace,
             account: installed::account(install),
             installed: true,
-            objects: Vec::new(),
+            by_install: false,
             job,
         };
         results.extend(self::cluster(&target).await.0);
@@ -267,7 +268,7 @@ impl Args {
             agents_namespace: namespace,
             account: Account { namespace: namespace.to_owned(), name: installed::ACCOUNT.to_owned() },
             installed: false,
-            objects: Vec::new(),
+            by_install: false,
             job: Err("there is no configuration".to_owned()),
         };
         let (of_cluster, answers) = self::cluster(&target).await;

@@ -50,7 +50,7 @@ pub(super) async fn my_rights(target: &ClusterTarget<'_>, results: &mut Vec<Chec
 
 pub(super) async fn orchestrator_rights(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) {
     let theirs = check("orchestrator-rights");
-    if !target.installed {
+    if !target.is_settled() {
         results.push(theirs.skipped("what the orchestrator's account may do: it is not there yet"));
         return;
     }

@@ -1,7 +1,7 @@
 //! `install`: from values to running pods. A second run is an upgrade, and the same run twice changes nothing.
 //!
 //! `options` is what can be asked for, `existing` what is there already, `settings` the configuration that comes of both,
-//! `plan` the objects; `preflight` asks Azure DevOps, `trial` the API server, `apply` changes it and `wait` sees the pods come.
+//! `plan` the objects; `preflight` makes the checks of `check --pre`, `trial` the API server, `apply` changes it and `wait` sees the pods come.
 
 mod apply;
 mod ask;
@@ -52,7 +52,7 @@ pub(super) async fn run(options: Options, purpose: Purpose) -> Result<Exit, Fail
     let settings = settings::settle(&options, &namespace, &existing)?;
     let token = token::find(&options, &cluster, &namespace, &existing).await?;
     if !options.skip_checks {
-        preflight::azure_devops(&settings, &token).await?;
+        preflight::check(&options, &cluster, &settings, &token, &existing).await?;
     }
     let plan = plan::online(&options, &namespace, settings, &token, &existing)?;
     guards::owned_by_nobody(&options, &cluster, &plan).await?;

@@ -99,7 +99,7 @@ pub(in super::super) struct Options {
     /// Take over fields that somebody else has changed
     #[arg(long)]
     pub(super) force_conflicts: bool,
-    /// Do not try the token and the pools
+    /// Leave out what `check --pre` checks: the way to Azure DevOps, the token, the pools, your rights, an agent's pod
     #[arg(long)]
     pub(super) skip_checks: bool,
     #[command(flatten)]

@@ -33,15 +33,16 @@ const fn rule(
 }
 
 const CORE: &[&str] = &[""];
+const LIST: &[&str] = &["list"];
 const LOOK: &[&str] = &["get", "list"];
-const WATCH: &[&str] = &["get", "list", "watch"];
 const RBAC: &[&str] = &["rbac.authorization.k8s.io"];
 
-const INSTALLS: Rule = rule(&["apps"], &["deployments"], &["get", "list"]);
-const STATUS: Rule = rule(CORE, &["configmaps"], &["get", "list"]);
-const LEASES: Rule = rule(&["coordination.k8s.io"], &["leases"], &["get"]);
-const JOBS: Rule = rule(&["batch"], &["jobs"], WATCH);
-const PODS: Rule = rule(CORE, &["pods"], WATCH);
+const INSTALLS: Rule = rule(&["apps"], &["deployments"], LOOK);
+const STATUS: Rule = rule(CORE, &["configmaps"], LOOK);
+const LEASES: Rule = rule(&["coordination.k8s.io"], &["leases"], LIST);
+const JOBS: Rule = rule(&["batch"], &["jobs"], LIST);
+const PODS: Rule = rule(CORE, &["pods"], LIST);
+const EVENTS: Rule = rule(CORE, &["events"], LIST);
 const CONTROL: Rule = rule(CORE, &["configmaps"], &["get", "list", "create", "update"]);
 const NAMESPACE: Rule = rule(CORE, &["namespaces"], &["get"]);
 const TOKEN: Rule =
@@ -50,7 +51,7 @@ const TOKEN: Rule =
 const CHECK: &[Rule] = &[
     INSTALLS,
     STATUS,
-    LEASES,
+    rule(&["coordination.k8s.io"], &["leases"], &["get"]),
     rule(CORE, &["pods", "resourcequotas", "limitranges"], LOOK),
     NAMESPACE,
     Rule {
@@ -60,11 +61,15 @@ const CHECK: &[Rule] = &[
         verbs: &["impersonate"],
     },
 ];
-const OBSERVE: &[Rule] = &[INSTALLS, STATUS, LEASES, JOBS, PODS];
+/// The Deployment, the status and its Lease; pods where the orchestrator is not ready, Jobs where the status is old.
+const OBSERVE: &[Rule] = &[INSTALLS, rule(CORE, &["configmaps"], LIST), LEASES, JOBS, PODS];
+const OBSERVE_JOBS: &[Rule] = &[INSTALLS, rule(CORE, &["configmaps"], LIST), LEASES, JOBS, PODS, EVENTS];
+const ASK: &[Rule] = &[INSTALLS, CONTROL, LEASES, JOBS, PODS];
 
-/// What `serve` may do has to be held by whoever gives it away.
+/// What `serve` may do has to be held by whoever gives it away: `manifests/role.yaml`.
 const INSTALL: &[Rule] = &[
-    rule(&["apps"], &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
+    rule(&["apps"], &["deployments"], &["get", "list", "create", "patch", "delete"]),
+    rule(&["apps"], &["replicasets"], LIST),
     rule(CORE, &["configmaps"], &["get", "list", "create", "update", "patch", "delete"]),
     rule(CORE, &["serviceaccounts"], &["get", "list", "create", "patch", "delete"]),
     rule(CORE, &["secrets"], &["get", "list", "create", "patch", "delete"]),
@@ -72,8 +77,8 @@ const INSTALL: &[Rule] = &[
     rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "create", "patch", "delete"]),
     rule(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "create", "patch", "delete"]),
     rule(&["batch"], &["jobs"], &["get", "list", "watch", "create", "patch", "delete"]),
-    rule(CORE, &["pods", "events"], &["get", "list", "watch"]),
-    rule(CORE, &["events"], &["create", "patch"]),
+    rule(CORE, &["pods"], &["list", "watch"]),
+    rule(CORE, &["events"], &["list", "create"]),
     rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "update", "delete"]),
     NAMESPACE,
 ];
@@ -91,7 +96,11 @@ pub(super) const TABLE: &[Needs] = &[
         note: "creating the namespace itself takes `create` on namespaces, cluster-wide; whoever is admin of the namespace has all the rest",
     },
     Needs { command: "upgrade", rules: INSTALL, note: "as install" },
-    Needs { command: "uninstall", rules: INSTALL, note: "as install" },
+    Needs {
+        command: "uninstall",
+        rules: INSTALL,
+        note: "as install; --delete-namespace takes `delete` on namespaces, cluster-wide",
+    },
     Needs { command: "config view", rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get"])], note: "" },
     Needs { command: "config set", rules: &[INSTALLS, rule(CORE, &["configmaps"], &["get", "patch"])], note: "" },
     Needs {
@@ -103,16 +112,16 @@ pub(super) const TABLE: &[Needs] = &[
     Needs { command: "status", rules: OBSERVE, note: "" },
     Needs { command: "pools", rules: OBSERVE, note: "" },
     Needs { command: "agents", rules: OBSERVE, note: "" },
-    Needs { command: "jobs", rules: OBSERVE, note: "" },
+    Needs { command: "jobs", rules: OBSERVE_JOBS, note: "" },
     Needs { command: "queue", rules: OBSERVE, note: "" },
+    Needs { command: "explain", rules: OBSERVE_JOBS, note: "" },
     Needs {
-        command: "explain",
-        rules: &[INSTALLS, STATUS, LEASES, JOBS, PODS, rule(CORE, &["events"], LOOK)],
+        command: "logs",
+        rules: &[INSTALLS, rule(CORE, &["configmaps"], LIST), PODS, rule(CORE, &["pods/log"], &["get"])],
         note: "",
     },
-    Needs { command: "logs", rules: &[INSTALLS, STATUS, JOBS, PODS, rule(CORE, &["pods/log"], &["get"])], note: "" },
-    Needs { command: "pause", rules: &[INSTALLS, CONTROL], note: "" },
-    Needs { command: "resume", rules: &[INSTALLS, CONTROL], note: "" },
+    Needs { command: "pause", rules: ASK, note: "" },
+    Needs { command: "resume", rules: ASK, note: "" },
     Needs { command: "template render", rules: &[INSTALLS, STATUS, NAMESPACE], note: "with -f it asks no cluster" },
     Needs {
         command: "template validate",
