@@ -79,7 +79,8 @@ impl fmt::Display for Demand {
 
 /// The text in lower case; itself where it is that already, which names mostly are.
 pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
-    let is_lower_case = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    // To the end rather than to the first that is not: names mostly are, and so many bytes are looked at at once.
+    let is_lower_case = text.bytes().fold(true, |all, byte| all & byte.is_ascii() & !byte.is_ascii_uppercase());
     if is_lower_case { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase()) }
 }
 
@@ -124,7 +125,12 @@ impl Capabilities {
     /// The value of a capability, by its name in any case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&*lower_case(name)).map(|(_, value)| value.as_str())
+        self.get_lower_case(&lower_case(name))
+    }
+
+    /// As [`Self::get`], by a name in lower case.
+    pub(super) fn get_lower_case(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|(_, value)| value.as_str())
     }
 
     /// Adds a capability unless there is one of that name.

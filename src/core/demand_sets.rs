@@ -73,7 +73,7 @@ impl<'a> DemandSets<'a> {
 
     /// All that matters here of what an agent offers: agents that are alike in this satisfy the same demands.
     pub(super) fn offered_by<'c>(&self, capabilities: &'c Capabilities) -> Vec<Option<&'c str>> {
-        self.names.iter().map(|name| capabilities.get(name)).collect()
+        self.names.iter().map(|name| capabilities.get_lower_case(name)).collect()
     }
 
     /// Whether somebody who satisfies these demands satisfies the whole set.

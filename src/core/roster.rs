@@ -10,61 +10,85 @@ use super::{
 };
 
 pub(super) struct Roster<'a> {
-    by_id: HashMap<AgentId, &'a Agent>,
-    by_name: HashMap<Cow<'a, str>, &'a Agent>,
+    /// The agents that are reserved for a request.
+    reserved: HashMap<AgentId, &'a Agent>,
     /// Who has which request, by the agents' own word.
     holders: HashMap<RequestId, &'a Agent>,
     /// Agents that a running request names, whatever their own record says by now.
     used: HashSet<AgentId>,
-    /// Their names, because the agents may have been looked at before they were registered.
-    at_work: HashSet<Cow<'a, str>>,
-    /// Our runs by their names, ended ones included.
-    ours: HashMap<Cow<'a, str>, &'a Run>,
+    /// For each agent our run that it belongs to, ended ones included, if that is known yet or still.
+    runs: Vec<Option<&'a Run>>,
     /// The placeholders, anybody's, with the names of the templates that they stand for.
     placeholders: Vec<(&'a str, &'a Agent)>,
     agents: &'a [Agent],
 }
 
+/// What the names tell of one of our runs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Link<'a> {
+    /// Its agent, if that is registered.
+    pub(super) agent: Option<&'a Agent>,
+    /// Whether a running request names its agent. The agents may have been looked at before it was registered.
+    pub(super) is_at_work: bool,
+}
+
 impl<'a> Roster<'a> {
-    pub(super) fn of(observed: &'a PoolSnapshot, runs: &[&'a Run]) -> Self {
+    /// The roster, and each run's link to it. Agents and runs are put together here, by their names in any case, so that
+    /// nobody has to search for one of them later.
+    pub(super) fn of(observed: &'a PoolSnapshot, runs: &[&'a Run]) -> (Self, Vec<Link<'a>>) {
         let agents = observed.agents.as_deref().unwrap_or_default();
-        let used = observed.requests.iter().filter_map(|request| match &request.stage {
-            Stage::Running(agent) => agent.as_ref(),
-            _ => None,
-        });
-        Self {
-            by_id: agents.iter().map(|agent| (agent.id, agent)).collect(),
-            by_name: agents.iter().map(|agent| (lower_case(&agent.name), agent)).collect(),
+        let places: HashMap<Cow<'_, str>, usize> =
+            runs.iter().enumerate().map(|(place, run)| (lower_case(&run.name), place)).collect();
+        let mut links = vec![Link::default(); runs.len()];
+        let mut used = HashSet::default();
+        let mut reserved_ids = HashSet::default();
+        for request in &observed.requests {
+            match &request.stage {
+                Stage::Running(Some(agent)) => {
+                    used.insert(agent.id);
+                    if let Some(&place) = places.get(&lower_case(&agent.name)) {
+                        links[place].is_at_work = true;
+                    }
+                }
+                Stage::Assigned(agent) => {
+                    reserved_ids.insert(agent.id);
+                }
+                Stage::Waiting | Stage::Running(None) | Stage::Finished => {}
+            }
+        }
+        let mut runs_of_agents = Vec::with_capacity(agents.len());
+        for agent in agents {
+            let place = places.get(&lower_case(&agent.name)).copied();
+            if let Some(place) = place {
+                links[place].agent = Some(agent);
+            }
+            runs_of_agents.push(place.map(|place| runs[place]));
+        }
+        let reserved = agents.iter().filter(|agent| reserved_ids.contains(&agent.id));
+        let roster = Self {
+            reserved: reserved.map(|agent| (agent.id, agent)).collect(),
             holders: agents.iter().filter_map(|agent| Some((agent.assigned?, agent))).collect(),
-            used: used.clone().map(|agent| agent.id).collect(),
-            at_work: used.map(|agent| lower_case(&agent.name)).collect(),
-            ours: runs.iter().map(|run| (lower_case(&run.name), *run)).collect(),
+            used,
+            runs: runs_of_agents,
             placeholders: agents.iter().filter_map(|agent| Some((placeholder_of(agent)?, agent))).collect(),
             agents,
-        }
-    }
-
-    pub(super) fn agent_of(&self, run: &Run) -> Option<&'a Agent> {
-        self.named(&run.name)
+        };
+        (roster, links)
     }
 
     /// The agent of that name, in any case.
     pub(super) fn named(&self, name: &str) -> Option<&'a Agent> {
-        self.by_name.get(&lower_case(name)).copied()
+        // The others are told apart by their lengths, mostly.
+        self.agents.iter().find(|agent| agent.name.eq_ignore_ascii_case(name))
     }
 
-    /// Our run that the agent belongs to, if it is known yet or still.
-    pub(super) fn run_of(&self, agent: &Agent) -> Option<&'a Run> {
-        self.ours.get(&lower_case(&agent.name)).copied()
+    /// All agents, each with our run that it belongs to, if that is known yet or still.
+    pub(super) fn agents_and_runs(&self) -> impl Iterator<Item = (&'a Agent, Option<&'a Run>)> {
+        self.agents.iter().zip(self.runs.iter().copied())
     }
 
     pub(super) fn is_taken(&self, agent: &Agent) -> bool {
         agent.assigned.is_some() || self.used.contains(&agent.id)
-    }
-
-    /// Whether a running request names the agent of this run.
-    pub(super) fn is_at_work(&self, run: &Run) -> bool {
-        self.at_work.contains(&lower_case(&run.name))
     }
 
     /// The agent that has the request or is about to take it. The agents were observed after the requests, so one of
@@ -74,15 +98,14 @@ impl<'a> Roster<'a> {
             return holder.online.then_some(*holder);
         }
         let Stage::Assigned(reserved) = &request.stage else { return None };
-        let agent = self.by_id.get(&reserved.id)?;
+        let agent = self.reserved.get(&reserved.id)?;
         (agent.online && agent.enabled && !self.is_taken(agent)).then_some(*agent)
     }
 
     /// Idle agents of others. One of ours whose run has ended is about to go; it is no supply.
     pub(super) fn idle_of_others(&self) -> impl Iterator<Item = &'a Agent> {
-        self.agents
-            .iter()
-            .filter(|agent| agent.online && agent.enabled && !self.is_taken(agent) && self.run_of(agent).is_none())
+        let of_others = self.agents_and_runs().filter(|(_, run)| run.is_none()).map(|(agent, _)| agent);
+        of_others.filter(|agent| agent.online && agent.enabled && !self.is_taken(agent))
     }
 
     pub(super) fn offline(&self) -> usize {

@@ -1,12 +1,18 @@
 //! One pool as the planner looks at it: what was observed, with what was decided to be started since, and each run beside
 //! its agent template and its agent. They are put together once, so that no rule has to search for them.
 
-use super::{Agent, JobRequest, PoolPolicy, PoolSnapshot, Run, quick_hash::HashMap, roster::Roster};
+use super::{
+    Agent, JobRequest, PoolPolicy, PoolSnapshot, Run,
+    quick_hash::HashMap,
+    roster::{Link, Roster},
+};
 
 pub(super) struct Sight<'a> {
     pub(super) policy: &'a PoolPolicy,
     pub(super) requests: &'a [JobRequest],
     pub(super) runs: Vec<KnownRun<'a>>,
+    /// The places among `runs` of those of each template.
+    by_template: Vec<Vec<usize>>,
     pub(super) roster: Roster<'a>,
     /// Whether anybody looked at the agents.
     pub(super) knows_agents: bool,
@@ -29,20 +35,20 @@ impl<'a> Sight<'a> {
     pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, expected: &'a [Run]) -> Self {
         let expected = expected.iter().filter(|run| run.pool == observed.pool);
         let runs: Vec<&Run> = observed.runs.iter().chain(expected).collect();
-        let roster = Roster::of(observed, &runs);
+        let (roster, links) = Roster::of(observed, &runs);
         let templates: HashMap<&str, usize> =
             policy.templates.iter().enumerate().rev().map(|(index, kind)| (kind.name.as_str(), index)).collect();
-        let known = |run: &'a Run| {
-            let agent = roster.agent_of(run);
-            KnownRun {
-                run,
-                template: templates.get(run.template.as_str()).copied(),
-                agent,
-                is_unseen_at_work: agent.is_none() && roster.is_at_work(run),
+        let mut by_template = vec![Vec::new(); policy.templates.len()];
+        let known = |(place, (run, Link { agent, is_at_work })): (usize, (&'a Run, Link<'a>))| {
+            let template = templates.get(run.template.as_str()).copied();
+            if let Some(template) = template {
+                by_template[template].push(place);
             }
+            KnownRun { run, template, agent, is_unseen_at_work: agent.is_none() && is_at_work }
         };
-        let runs = runs.into_iter().map(known).collect();
-        Self { policy, requests: &observed.requests, runs, roster, knows_agents: observed.agents.is_some() }
+        let runs = runs.into_iter().zip(links).enumerate().map(known).collect();
+        let knows_agents = observed.agents.is_some();
+        Self { policy, requests: &observed.requests, runs, by_template, roster, knows_agents }
     }
 
     /// The runs that have not ended.
@@ -52,7 +58,7 @@ impl<'a> Sight<'a> {
 
     /// The runs of one template, of any revision.
     pub(super) fn of_template(&self, template: usize) -> impl Iterator<Item = &KnownRun<'a>> {
-        self.runs.iter().filter(move |known| known.template == Some(template))
+        self.by_template[template].iter().map(|&place| &self.runs[place])
     }
 }
 

@@ -51,8 +51,8 @@ impl<'a> Survey<'a> {
         let templates = &sight.policy.templates;
         let mut survey = Self {
             counts: Counts { offline: sight.knows_agents.then(|| count(sight.roster.offline())), ..Counts::default() },
-            verdicts: Vec::new(),
-            open: Vec::new(),
+            verdicts: Vec::with_capacity(sight.requests.len()),
+            open: Vec::with_capacity(sight.requests.len()),
             templates: templates.iter().map(|_| Tally::default()).collect(),
             scales: templates.iter().map(|template| template.scale_at(now)).collect(),
             learned: (0..templates.len()).map(|template| learned(template, &sight)).collect(),

@@ -48,7 +48,9 @@ pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience, n
     let mut upkeep = Upkeep::default();
     let mut live: Vec<&KnownRun<'_>> = sight.live().collect();
     // Of several needless ones, those go first that came last: they have cost the least.
-    live.sort_by_key(|known| std::cmp::Reverse((known.run.created_at, known.run.name.as_str())));
+    if spare.iter().any(|spare| *spare > 0) {
+        live.sort_by_key(|known| std::cmp::Reverse((known.run.created_at, known.run.name.as_str())));
+    }
     let waiting = OnceCell::new();
     let mut received = HashMap::default();
     for request in sight.requests {
@@ -192,10 +194,10 @@ pub(super) fn registrations(
     now: Timestamp,
 ) -> Vec<AgentAction> {
     let mut actions = Vec::new();
-    for agent in sight.roster.agents() {
+    for (agent, run) in sight.roster.agents_and_runs() {
         let ours = || agent.installation() == Some(installation.id());
         let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
-        let reason = match sight.roster.run_of(agent) {
+        let reason = match run {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,
             None if !agent.online && old() && ours() => DeregisterReason::LeftBehind,
