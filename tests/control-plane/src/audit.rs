@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// Metadata of every request but those of the control plane to itself, which are many and tell nothing.
@@ -40,6 +41,10 @@ pub struct AuditEvent {
     pub uri: String,
     /// The HTTP status of the answer.
     pub code: u16,
+    /// When the request came, by the API server's clock.
+    pub received_at: Timestamp,
+    /// When it was answered.
+    pub answered_at: Timestamp,
 }
 
 /// The events in the order of their answers. A watch counts once, from its first answer on.
@@ -71,6 +76,8 @@ struct Record {
     object_ref: Reference,
     #[serde(default)]
     response_status: Status,
+    request_received_timestamp: Timestamp,
+    stage_timestamp: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +115,8 @@ impl From<Record> for AuditEvent {
             name: object.name,
             uri: record.request_uri,
             code: record.response_status.code,
+            received_at: record.request_received_timestamp,
+            answered_at: record.stage_timestamp,
         }
     }
 }
