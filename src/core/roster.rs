@@ -76,9 +76,9 @@ impl<'a> Roster<'a> {
         (roster, links)
     }
 
-    /// The agent of that name, in any case.
+    /// The agent of that name, in any case. For the few names of placeholders, which are ASCII: most others differ in
+    /// length already, so that a map would cost more.
     pub(super) fn named(&self, name: &str) -> Option<&'a Agent> {
-        // The others are told apart by their lengths, mostly.
         self.agents.iter().find(|agent| agent.name.eq_ignore_ascii_case(name))
     }
 
