@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control_plane::pods;
+use control_plane::{Behaviour, Node, pods};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kubectl_ado::sandbox::{AgentSpec, FaultKind, JobResult, JobSpec};
@@ -118,6 +118,8 @@ async fn status_and_explain_tell_what_a_real_orchestrator_lives_through() {
     let staged = Staged::new("truth", &["Linux"]).await;
     let world = &staged.world;
     staged.pod_runs().await;
+    // Without a kubelet no pod that is deleted ever goes.
+    let _node = Node::start(world.plane, staged.namespace(), Behaviour::Idle);
     let folder = world.folder.path().join("config");
     config(&staged, &folder, 1);
     let variables = [("KUBECONFIG", world.kubeconfig.display().to_string()), ("PATH", std::env::var("PATH").unwrap())];
@@ -150,19 +152,13 @@ async fn status_and_explain_tell_what_a_real_orchestrator_lives_through() {
     world.sandbox.cancel(unmet).unwrap();
     until(&staged, &["status"], 0, &["Healthy"]).await;
 
-    let (first, first_id) = queue("first", Some("docker"));
+    let (first, _) = queue("first", Some("docker"));
     world.until_jobs(1).await;
     let (second, id) = queue("second", None);
     until(&staged, &["status"], 0, &["ADO209"]).await;
     let fix = "fix: kubectl ado config set limits.maxAgents=2";
     until(&staged, &["explain", &id], 3, &["STOP ADO209", fix]).await;
 
-    // The pod of the first one, made by the real Job controller, as a kubelet leaves it that cannot pull the image.
-    let pods_of_jobs = ListParams::default().labels("job-name");
-    let pod = world.all::<Pod>().list(&pods_of_jobs).await.unwrap().items.remove(0).metadata.name.unwrap();
-    pods::set_image_pull_error(&world.client, staged.namespace(), &pod, "registry.example/agent:typo").await.unwrap();
-    until(&staged, &["status"], 3, &["ADO401"]).await;
-    until(&staged, &["explain", &first_id], 3, &["STOP ADO401", "registry.example/agent:typo", "fix: "]).await;
     for id in [first, second] {
         world.sandbox.cancel(id).unwrap();
     }
@@ -174,4 +170,21 @@ async fn status_and_explain_tell_what_a_real_orchestrator_lives_through() {
     world.sandbox.clear_faults();
     until(&staged, &["status"], 0, &["Healthy", "token ok"]).await;
     until(&staged, &["explain", "Linux"], 0, &["Linux"]).await;
+
+    // The pod, made by the real Job controller, as a kubelet leaves it that cannot pull the image.
+    let (_, id) = queue("typo", None);
+    world.until_jobs(1).await;
+    let pods_of_jobs = ListParams::default().labels("job-name");
+    let deadline = Instant::now() + PATIENCE;
+    let pod = loop {
+        let found = world.all::<Pod>().list(&pods_of_jobs).await.unwrap().items;
+        if let Some(pod) = found.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            break pod.metadata.name.unwrap();
+        }
+        assert!(Instant::now() < deadline, "the Job has no pod");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    pods::set_image_pull_error(&world.client, staged.namespace(), &pod, "registry.example/agent:typo").await.unwrap();
+    until(&staged, &["status"], 3, &["ADO401"]).await;
+    until(&staged, &["explain", &id], 3, &["STOP ADO401", "registry.example/agent:typo", "fix: "]).await;
 }
