@@ -38,17 +38,17 @@ fn steady(text: &str, namespace: &str) -> String {
     steady
 }
 
-struct Transcript {
+pub(crate) struct Transcript {
     text: String,
     namespace: String,
 }
 
 impl Transcript {
-    fn new(namespace: &str) -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
         Self { text: String::new(), namespace: namespace.to_owned() }
     }
 
-    fn add(&mut self, note: &str, arguments: &[&str], ran: &Ran) {
+    pub(crate) fn add(&mut self, note: &str, arguments: &[&str], ran: &Ran) {
         let note = if note.is_empty() { String::new() } else { format!("# {note}\n") };
         let _ = writeln!(self.text, "{note}$ kubectl ado {}", arguments.join(" "));
         self.text.push_str(&steady(&ran.out, &self.namespace).replace('\u{1b}', "ESC"));
@@ -59,7 +59,7 @@ impl Transcript {
     }
 
     #[track_caller]
-    fn is(&self, name: &str) {
+    pub(crate) fn is(&self, name: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/plugin/golden/{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
