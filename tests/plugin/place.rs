@@ -270,6 +270,14 @@ pub(crate) struct Orchestrator {
     task: JoinHandle<()>,
 }
 
+impl Orchestrator {
+    /// Stops it; what it was about to write is written, or never will be.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
 impl Drop for Orchestrator {
     fn drop(&mut self) {
         self.task.abort();
