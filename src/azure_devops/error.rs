@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::core::Code;
+
 /// Why Azure DevOps did not give what was asked. Never holds a token.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -59,6 +61,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it is among all findings.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unauthorized(_) | Self::Token(_) => Code::TokenRejected,
+            Self::Forbidden(_) => Code::TokenLacksRights,
+            Self::NoSuchPool(_) => Code::PoolNotFound,
+            Self::UnfitPool { .. } => Code::PoolIsHosted,
+            Self::NotFound(_) => Code::OrganizationNotFound,
+            Self::Throttled(_) => Code::Throttled,
+            Self::Unreachable(_) => Code::Unreachable,
+            Self::Gone(_) | Self::Busy(_) | Self::Taken(_) | Self::Unavailable { .. } | Self::Unreadable(_) => {
+                Code::ServiceFailing
+            }
+        }
+    }
+
     /// One line that says how to mend it, where a person can.
     #[must_use]
     pub fn fix(&self) -> Option<String> {

@@ -17,6 +17,7 @@ const KNOWN: &[(&str, &str, &str, &str, bool)] = &[
     ("", "v1", "ConfigMap", "configmaps", true),
     ("", "v1", "Secret", "secrets", true),
     ("", "v1", "ServiceAccount", "serviceaccounts", true),
+    ("", "v1", "Pod", "pods", true),
     ("", "v1", "Service", "services", true),
     ("", "v1", "Namespace", "namespaces", false),
     ("", "v1", "LimitRange", "limitranges", true),

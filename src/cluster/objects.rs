@@ -92,7 +92,7 @@ pub struct Apply {
 }
 
 impl Cluster {
-    async fn api(&self, object: &ObjectRef) -> Result<Api<DynamicObject>, ClusterError> {
+    pub(super) async fn api(&self, object: &ObjectRef) -> Result<Api<DynamicObject>, ClusterError> {
         let resolved = resolve_kind(&self.client, &object.api_version, &object.kind).await;
         let (resource, namespaced) = resolved.map_err(|why| ClusterError {
             kind: ErrorKind::Invalid,

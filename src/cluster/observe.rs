@@ -140,7 +140,8 @@ fn image_tag(image: &str) -> Option<&str> {
     name.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
 }
 
-async fn statuses(cluster: &Cluster, namespace: &str) -> Section<Vec<StatusSeen>> {
+/// All statuses in a namespace, readable or not.
+pub(super) async fn statuses(cluster: &Cluster, namespace: &str) -> Section<Vec<StatusSeen>> {
     let api = Api::<ConfigMap>::namespaced(cluster.client.clone(), namespace);
     let what = format!("list the ConfigMaps in namespace \"{namespace}\"");
     let found = cluster.call(&what, api.list(&ListParams::default().labels(STATUS_LABELS))).await?;

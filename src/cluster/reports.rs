@@ -1,9 +1,6 @@
 //! What the orchestrators of a namespace report of themselves.
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, api::ListParams};
-
-use super::{Cluster, ClusterError, STATUS_KEY, STATUS_LABELS};
+use super::{Cluster, ClusterError, observe::statuses, status_name};
 use crate::core::Report;
 
 /// A report and where it stands.
@@ -21,16 +18,9 @@ pub struct Reported {
 ///
 /// ConfigMaps may not be listed there, or the cluster does not answer.
 pub async fn read_reports(cluster: &Cluster, namespace: &str) -> Result<Vec<Reported>, ClusterError> {
-    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let parameters = ListParams::default().labels(STATUS_LABELS);
-    let what = format!("list the ConfigMaps in namespace \"{namespace}\"");
-    let found = cluster.call(&what, api.list(&parameters)).await?;
-    let mut reports: Vec<Reported> = found.into_iter().filter_map(reported).collect();
+    let found = statuses(cluster, namespace).await?;
+    let readable = found.into_iter().filter_map(|seen| Some((status_name(&seen.lease), seen.report.ok()?)));
+    let mut reports: Vec<Reported> = readable.map(|(name, report)| Reported { name, report }).collect();
     reports.sort_by_key(|reported| std::cmp::Reverse(reported.report.reported_at));
     Ok(reports)
-}
-
-fn reported(map: ConfigMap) -> Option<Reported> {
-    let report = serde_json::from_str(map.data?.get(STATUS_KEY)?).ok()?;
-    Some(Reported { name: map.metadata.name?, report })
 }

@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure,
-    cluster_flags::ClusterFlags,
-    observed::{Column, InstallStatus, ListFlags, Row, list_reported, or_interrupted, since},
+    observed::{Column, InstallStatus, ReportedFlags, Row, since},
 };
 use crate::{
     core::{AgentOwner, AgentReport, PoolReport},
@@ -27,18 +26,13 @@ const COLUMNS: &[Column] = &[
 /// List the registered agents of the pools
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only the agents of this agent pool
-    #[arg(value_name = "POOL")]
-    pool: Option<String>,
     #[command(flatten)]
-    list: ListFlags,
-    #[command(flatten)]
-    cluster: ClusterFlags,
+    list: ReportedFlags,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        or_interrupted(list_reported(&self.cluster, &self.list, self.pool.as_deref(), "AgentList", COLUMNS, rows)).await
+        self.list.list("AgentList", COLUMNS, rows).await
     }
 }
 

@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure,
-    cluster_flags::ClusterFlags,
-    observed::{Column, InstallStatus, ListFlags, Row, list_reported, or_interrupted, since},
+    observed::{Column, InstallStatus, ReportedFlags, Row, since},
 };
 use crate::{
     core::{PoolReport, RequestReport},
@@ -31,18 +30,13 @@ const COLUMNS: &[Column] = &[
 /// `kubectl ado explain REQUEST` tells more about one of them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only the queue of this agent pool
-    #[arg(value_name = "POOL")]
-    pool: Option<String>,
     #[command(flatten)]
-    list: ListFlags,
-    #[command(flatten)]
-    cluster: ClusterFlags,
+    list: ReportedFlags,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        or_interrupted(list_reported(&self.cluster, &self.list, self.pool.as_deref(), "QueueList", COLUMNS, rows)).await
+        self.list.list("QueueList", COLUMNS, rows).await
     }
 }
 

@@ -148,7 +148,8 @@ codes! {
         "The container exits, runs out of memory, or never registers. `kubectl ado logs --pool POOL` shows the last words; the next try \
          waits, at most five minutes.";
     TryingOut = 406, Info, "TryingOut", "an image is being tried out",
-        "An image that nobody has seen working is started by four agents first. The others follow as soon as one container runs.";
+        "An image that nobody has seen working is started by four agents first. The others follow as soon as one of them is \
+         online, or has run for half a minute.";
     StartTimeout = 407, Warning, "StartTimeout", "an agent does not come online in time",
         "It had its startTimeout (5m by default) and was replaced. Large images or slow nodes need more: defaults.startTimeout.";
 

@@ -61,7 +61,7 @@ pub fn pool_report(view: PoolView<'_>, since: &mut Since, now: Timestamp) -> Poo
         last_polled_at: view.polled_at,
         queued: counts.waiting,
         oldest_queued_at: counts.oldest_queued_at,
-        starting: counts.starting,
+        starting: counts.starting + about_to_start(&verdicts),
         busy: counts.busy,
         idle: counts.idle,
         offline: view.agents.map(offline),
@@ -74,6 +74,14 @@ pub fn pool_report(view: PoolView<'_>, since: &mut Since, now: Timestamp) -> Poo
         agents: agents(&view),
         agents_omitted: 0,
     }
+}
+
+/// Agents that the plan starts and nobody has seen yet.
+fn about_to_start(verdicts: &HashMap<RequestId, (&Verdict, VerdictReport)>) -> u32 {
+    let starts = |(verdict, report): &&(&Verdict, VerdictReport)| {
+        matches!(verdict, Verdict::Starting { .. }) && report.code.is_none()
+    };
+    count(verdicts.values().filter(starts).count())
 }
 
 /// Leaves at most so many job requests and agents in the reports of all pools together, shared out evenly.

@@ -1,5 +1,6 @@
 //! Maps for the planner, which looks up tens of thousands of names and numbers in one plan. The standard library's hash
-//! resists keys chosen to collide; ours are hashes and numbers already, and it would be a quarter of the time.
+//! resists keys chosen to collide, and would be a quarter of the time. Keys are numbers and the names of runs and agents: who could
+//! choose agents' names to collide administers the pool, and can do worse.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -4,39 +4,39 @@
 //! pool that is slow or failing takes part in a later round and holds up nobody. Planning and acting happen in one
 //! place, one round after the other, so that limits over all pools hold.
 
+mod polls;
+
+#[cfg(test)]
+mod tests;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::polls::{Observed, PoolState};
 use super::{
     Leadership, Metrics, Stop,
     act::{Acted, Holds, change_agents, start_runs, stop_runs},
     board::Board,
     journal::Journal,
-    observe::{Polled, poll},
-    pace::{BUSY, BackOff, Pace},
+    observe::Polled,
+    pace::{BUSY, BackOff},
     trouble,
 };
 use crate::{
-    azure_devops::{AzureDevOps, PoolId},
+    azure_devops::AzureDevOps,
     config::Polling,
-    core::{Plan, Policy, PoolSnapshot, Run, Snapshot, StopReason, plan},
+    core::{Plan, Policy, PoolSnapshot, Snapshot, StopReason, plan},
     hosts::AgentHost,
 };
 
 /// How long a round waits for the answers to its polls; what comes later belongs to a later round.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
-/// How often the registrations of a quiet pool are looked at: placeholders that somebody deleted, agents left behind.
-const LOOK_AT_AGENTS: Duration = Duration::from_secs(60);
-
 /// The longest sleep without a sign of life, for whoever watches our health.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
-
-/// The most that a call for patience by Azure DevOps stretches the pace.
-const MOST_STRETCH: f64 = 60.0;
 
 /// What people ask is known within this time, or nobody can say.
 const UNTIL_ASKED: Duration = Duration::from_secs(10);
@@ -85,30 +85,10 @@ pub struct Engine<'a, A, H> {
     host_back_off: BackOff,
 }
 
-/// What the loop remembers of a pool. None of it matters after a restart.
-struct PoolState {
-    id: Option<PoolId>,
-    due: Instant,
-    /// When its agents are looked at even if all is quiet.
-    look_due: Instant,
-    /// The round that sent the poll which has not been answered.
-    in_flight: Option<u64>,
-    pace: Pace,
-    back_off: BackOff,
-}
-
 impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     /// A loop that has not begun.
     pub fn new(azure_devops: &'a A, host: &'a H, policy: Policy, settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let pool = || PoolState {
-            id: None,
-            due: Instant::now(),
-            look_due: Instant::now(),
-            in_flight: None,
-            pace: Pace::new(settings.polling),
-            back_off: BackOff::default(),
-        };
-        let pools = policy.pools.iter().map(|_| pool()).collect();
+        let pools = policy.pools.iter().map(|_| PoolState::new(settings.polling)).collect();
         Self {
             azure_devops,
             host,
@@ -186,15 +166,6 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
-    /// Nothing came of what these pools answered, because we might not act then. By now we may, and their agents have to be
-    /// looked at in this round and not in a minute.
-    fn ask_again(&mut self, observed: &Observed) {
-        for (index, _) in &observed.pools {
-            let pool = &mut self.pools[*index];
-            (pool.due, pool.look_due) = (Instant::now(), Instant::now());
-        }
-    }
-
     /// Waits until we may act, and forgets what was polled before: it is too old to act on by then.
     async fn follow(&mut self) {
         self.in_flight.clear();
@@ -207,7 +178,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
         for pool in &mut self.pools {
             pool.in_flight = None;
-            (pool.due, pool.look_due) = (Instant::now(), Instant::now());
+            pool.ask_again();
         }
     }
 
@@ -224,82 +195,6 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 },
                 Err(_) => Outcome { failures: 1, started: 0 },
             },
-        }
-    }
-
-    /// Lists our runs, polls the pools that are due, and gives what has answered: pools that failed are counted.
-    async fn observe(&mut self, stragglers: Duration) -> Result<Observed, Duration> {
-        let runs = match self.host.runs().await {
-            Ok(runs) => Arc::new(runs),
-            Err(error) => {
-                self.journal.trouble("host", Some((error.to_string(), error.fix())));
-                self.board.host(Some(trouble::of_host(&error)));
-                self.metrics.passed((self.settings.now)());
-                return Err(self.host_back_off.failed());
-            }
-        };
-        self.host_back_off.succeeded();
-        self.journal.trouble("host", None);
-        self.board.host(None);
-        self.journal.runs(&runs);
-        self.send_polls(&runs);
-
-        let mut observed = Observed { runs, pools: Vec::new(), failures: 0 };
-        for polled in std::mem::take(&mut self.late) {
-            self.arrived(polled, &mut observed);
-        }
-        let deadline = Instant::now().checked_add(stragglers);
-        while self.pools.iter().any(|pool| pool.in_flight == Some(self.round)) {
-            let next = match deadline {
-                Some(deadline) => timeout_at(deadline, self.in_flight.next()).await,
-                None => Ok(self.in_flight.next().await),
-            };
-            let Ok(Some(polled)) = next else { break };
-            self.arrived(polled, &mut observed);
-        }
-        Ok(observed)
-    }
-
-    fn send_polls(&mut self, runs: &Arc<Vec<Run>>) {
-        let now = Instant::now();
-        self.round += 1;
-        for (index, state) in self.pools.iter_mut().enumerate() {
-            if state.in_flight.is_some() || now < state.due {
-                continue;
-            }
-            state.in_flight = Some(self.round);
-            let pool = self.policy.pools[index].name.clone();
-            // Whoever gives up wants to see that nothing is left.
-            let look = now >= state.look_due || self.policy.retire;
-            self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, look, Arc::clone(runs))));
-        }
-    }
-
-    fn arrived(&mut self, polled: Polled, observed: &mut Observed) {
-        let Polled { index, id, result } = polled;
-        let name = &self.policy.pools[index].name;
-        let state = &mut self.pools[index];
-        state.in_flight = None;
-        state.id = id;
-        match result {
-            Ok(snapshot) => {
-                state.back_off.succeeded();
-                if snapshot.agents.is_some() {
-                    state.look_due = Instant::now() + LOOK_AT_AGENTS;
-                }
-                self.journal.polled(name);
-                self.metrics.polled(name, (self.settings.now)());
-                self.metrics.observed(name, &snapshot.requests);
-                observed.pools.push((index, snapshot));
-            }
-            Err(error) => {
-                let wait = state.back_off.failed().max(error.retry_after().unwrap_or_default());
-                state.due = Instant::now() + wait;
-                self.journal.poll_failed(name, &error);
-                self.board.poll_failed(name, trouble::of_poll(&error));
-                self.metrics.poll_failed(name, error.reason());
-                observed.failures += 1;
-            }
         }
     }
 
@@ -397,25 +292,6 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         .await;
     }
 
-    fn set_next_polls(&mut self, indices: &[usize], decided: &Plan) {
-        for &index in indices {
-            let name = &self.policy.pools[index].name;
-            let counts = decided.pools.iter().find(|pool| pool.pool == *name).map(|pool| pool.counts);
-            let acts = decided.starts.iter().any(|start| start.pool == *name)
-                || decided.stops.iter().any(|stop| stop.pool == *name);
-            let busy = acts || counts.is_some_and(|counts| counts.waiting + counts.starting > 0);
-            let stretch = self.azure_devops.stretch().clamp(1.0, MOST_STRETCH);
-            let state = &mut self.pools[index];
-            state.due = Instant::now() + state.pace.after(busy).mul_f64(stretch);
-        }
-    }
-
-    /// When the next round is worth while.
-    fn next_due(&self) -> Instant {
-        let polls = self.pools.iter().filter(|pool| pool.in_flight.is_none()).map(|pool| pool.due);
-        polls.chain(self.holds.next_after(Instant::now())).min().unwrap_or_else(|| Instant::now() + STRAGGLERS)
-    }
-
     /// Waits for a moment, for a pool that was late, or for the host to change.
     async fn until(&mut self, mut moment: Instant) {
         let host = self.host;
@@ -451,11 +327,4 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 async fn last_call(stop: &Stop) {
     stop.wanted().await;
     sleep(LAST_ACTIONS).await;
-}
-
-/// What a round has to decide on.
-struct Observed {
-    runs: Arc<Vec<Run>>,
-    pools: Vec<(usize, PoolSnapshot)>,
-    failures: u32,
 }

@@ -55,6 +55,16 @@ impl Leadership {
         Self(watch::channel(Standing::Unopposed).1)
     }
 
+    /// One that begins to lead when it is told to.
+    #[cfg(test)]
+    pub(super) fn to_come() -> (impl Fn(), Self) {
+        let (standing, leadership) = watch::channel(Standing::Following);
+        let lead = move || {
+            standing.send_replace(Standing::Unopposed);
+        };
+        (lead, Self(leadership))
+    }
+
     /// Whether we may act at this very moment: we lead, and the last renewal is fresh. To be asked before each action.
     #[must_use]
     pub fn may_act(&self) -> bool {

@@ -9,6 +9,8 @@ mod board;
 mod engine;
 mod events;
 mod facts;
+#[cfg(test)]
+mod fixtures;
 mod journal;
 mod leader;
 mod listener;

@@ -8,18 +8,6 @@ use crate::{
 
 /// Why a poll failed. What changes from poll to poll is left out, so that the same trouble stays the same finding.
 pub(super) fn of_poll(error: &Error) -> Finding {
-    let code = match error {
-        Error::Unauthorized(_) | Error::Token(_) => Code::TokenRejected,
-        Error::Forbidden(_) => Code::TokenLacksRights,
-        Error::NoSuchPool(_) => Code::PoolNotFound,
-        Error::UnfitPool { .. } => Code::PoolIsHosted,
-        Error::NotFound(_) => Code::OrganizationNotFound,
-        Error::Throttled(_) => Code::Throttled,
-        Error::Unreachable(_) => Code::Unreachable,
-        Error::Unavailable { .. } | Error::Unreadable(_) | Error::Gone(_) | Error::Busy(_) | Error::Taken(_) => {
-            Code::ServiceFailing
-        }
-    };
     let message = match error {
         Error::Throttled(_) => "Azure DevOps throttles this identity".to_owned(),
         other => other.to_string(),
@@ -32,7 +20,7 @@ pub(super) fn of_poll(error: &Error) -> Finding {
         ),
         other => other.fix(),
     };
-    Finding::new(code, message, fix)
+    Finding::new(error.code(), message, fix)
 }
 
 /// Why a registration was not changed. `None` where that passes by itself.

@@ -144,24 +144,8 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
     }
 }
 
-/// What an error of Azure DevOps is in our codes.
-fn code_of(error: &Error) -> Code {
-    match error {
-        Error::Unauthorized(_) | Error::Token(_) => Code::TokenRejected,
-        Error::Forbidden(_) => Code::TokenLacksRights,
-        Error::NoSuchPool(_) => Code::PoolNotFound,
-        Error::UnfitPool { .. } => Code::PoolIsHosted,
-        Error::NotFound(_) => Code::OrganizationNotFound,
-        Error::Throttled(_) => Code::Throttled,
-        Error::Unreachable(_) => Code::Unreachable,
-        Error::Gone(_) | Error::Busy(_) | Error::Taken(_) | Error::Unavailable { .. } | Error::Unreadable(_) => {
-            Code::ServiceFailing
-        }
-    }
-}
-
 fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
-    let code = code_of(error);
+    let code = error.code();
     let what = match code {
         Code::TokenRejected | Code::TokenLacksRights => what,
         other => other.title(),

@@ -8,12 +8,17 @@ use super::{
     result::CheckResult,
 };
 use crate::{
-    cluster::{Decision, ErrorKind, Right, may_account, may_i},
+    cluster::{ClusterError, Decision, ErrorKind, Right, may_account, may_i},
     core::Code,
 };
 
 fn listed(rights: &[&Right]) -> String {
     rights.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn denied<'a>(rights: &'a [Right], asked: &[Result<Decision, ClusterError>]) -> Vec<&'a Right> {
+    let is_denied = |answer: &Result<Decision, ClusterError>| matches!(answer, Ok(Decision::Denied));
+    rights.iter().zip(asked).filter(|(_, answer)| is_denied(answer)).map(|(right, _)| right).collect()
 }
 
 pub(super) async fn my_rights(target: &ClusterTarget<'_>, results: &mut Vec<CheckResult>) {
@@ -24,12 +29,7 @@ pub(super) async fn my_rights(target: &ClusterTarget<'_>, results: &mut Vec<Chec
         results.push(mine.info("what you may do is unknown").evidence(&error.message));
         return;
     }
-    let denied: Vec<&Right> = rights
-        .iter()
-        .zip(&asked)
-        .filter(|(_, answer)| matches!(answer, Ok(Decision::Denied)))
-        .map(|(right, _)| right)
-        .collect();
+    let denied = denied(&rights, &asked);
     let namespace = target.namespace;
     if denied.is_empty() {
         results
@@ -77,12 +77,7 @@ pub(super) async fn orchestrator_rights(target: &ClusterTarget<'_>, results: &mu
         results.push(theirs.info("what the orchestrator's account may do is unknown").evidence(why));
         return;
     }
-    let denied: Vec<&Right> = rights
-        .iter()
-        .zip(&asked)
-        .filter(|(_, answer)| matches!(answer, Ok(Decision::Denied)))
-        .map(|(right, _)| right)
-        .collect();
+    let denied = denied(&rights, &asked);
     results.push(if denied.is_empty() {
         theirs.ok(format!("the orchestrator's account may do its work in \"{namespace}\"")).evidence(way)
     } else {

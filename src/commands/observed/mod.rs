@@ -15,4 +15,4 @@ pub(super) use judge::{is_other_version, since};
 pub(super) use list::{Column, ListFlags, Listed, Row, print_list};
 pub(super) use look::{look, look_everywhere};
 pub(super) use repeat::{LOOK_AGAIN, or_interrupted};
-pub(super) use reported::{doubts, list_reported, one_pool, unknown_pool};
+pub(super) use reported::{ReportedFlags, doubts, one_pool, unknown_pool};

@@ -4,43 +4,57 @@ use super::{
     document::InstallStatus,
     list::{Column, ListFlags, Listed, Row, print_list},
     look::{look, look_everywhere},
+    repeat::or_interrupted,
 };
 use crate::{
     commands::{Exit, Failure, cluster_flags::ClusterFlags},
     core::{Code, PoolReport, Severity},
 };
 
-/// Prints a list of what `rows` makes of each pool, of one pool alone if it is named.
-pub(in crate::commands) async fn list_reported(
-    cluster_flags: &ClusterFlags,
-    flags: &ListFlags,
-    pool: Option<&str>,
-    kind: &'static str,
-    columns: &[Column],
-    rows: impl Fn(&InstallStatus, &PoolReport) -> Vec<Row>,
-) -> Result<Exit, Failure> {
-    let cluster = cluster_flags.open()?;
-    let list = async || {
-        let all = if flags.all_namespaces {
-            look_everywhere(&cluster).await?
-        } else {
-            vec![look(cluster_flags, &cluster).await?]
-        };
-        let place = all.first().map(|status| status.namespace.clone()).unwrap_or_default();
-        let mut listed = Listed { place, rows: Vec::new(), notes: Vec::new() };
-        for status in all {
-            doubts(&status, flags.all_namespaces, &mut listed.notes)?;
-            let status = match pool {
-                Some(pool) => one_pool(status, pool)?,
-                None => status,
+/// The flags of such a list.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct ReportedFlags {
+    /// Only what is of this agent pool
+    #[arg(value_name = "POOL")]
+    pool: Option<String>,
+    #[command(flatten)]
+    list: ListFlags,
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl ReportedFlags {
+    /// Prints a list of what `rows` makes of each pool, of one pool alone if it is named, until the process is interrupted.
+    pub(in crate::commands) async fn list(
+        &self,
+        kind: &'static str,
+        columns: &[Column],
+        rows: impl Fn(&InstallStatus, &PoolReport) -> Vec<Row>,
+    ) -> Result<Exit, Failure> {
+        let Self { pool, list: flags, cluster: cluster_flags } = self;
+        let cluster = cluster_flags.open()?;
+        let list = async || {
+            let all = if flags.all_namespaces {
+                look_everywhere(&cluster).await?
+            } else {
+                vec![look(cluster_flags, &cluster).await?]
             };
-            for pool in &status.pools {
-                listed.rows.extend(rows(&status, pool));
+            let place = all.first().map(|status| status.namespace.clone()).unwrap_or_default();
+            let mut listed = Listed { place, rows: Vec::new(), notes: Vec::new() };
+            for status in all {
+                doubts(&status, flags.all_namespaces, &mut listed.notes)?;
+                let status = match pool {
+                    Some(pool) => one_pool(status, pool)?,
+                    None => status,
+                };
+                for pool in &status.pools {
+                    listed.rows.extend(rows(&status, pool));
+                }
             }
-        }
-        Ok(listed)
-    };
-    print_list(flags, kind, columns, list).await
+            Ok(listed)
+        };
+        or_interrupted(print_list(flags, kind, columns, list)).await
+    }
 }
 
 /// The status of one pool alone.

@@ -47,7 +47,8 @@ pub(super) async fn retire(
             let conditions = &reported.report.conditions;
             conditions.iter().any(|condition| condition.kind == "Retired" && condition.status == "True")
         };
-        if latest.iter().all(retired) {
+        // A report that is gone says nothing.
+        if latest.len() == ours.reports.len() && latest.iter().all(retired) {
             return Ok(Vec::new());
         }
         let pools = || latest.iter().flat_map(|reported| &reported.report.pools);

@@ -5,8 +5,8 @@ use std::{cell::RefCell, rc::Rc};
 use super::*;
 use crate::{
     cluster::Happening,
-    core::{AgentTemplate, Counts, Installation, Pause, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Scale},
-    orchestrator::facts::Facts,
+    core::{Counts, Pause, PoolPlan, PoolSnapshot},
+    orchestrator::{facts::Facts, fixtures::policy},
 };
 
 #[derive(Clone, Default)]
@@ -58,31 +58,9 @@ impl StatusStore for Store {
     }
 }
 
-fn policy() -> Policy {
-    let template = AgentTemplate {
-        name: "default".into(),
-        name_prefix: "a".into(),
-        revision: "r".into(),
-        capabilities: None,
-        ignore_demands: Vec::new(),
-        scale: Scale::default(),
-        schedules: Vec::new(),
-    };
-    let pool = PoolPolicy { name: "Linux".into(), max_agents: None, templates: vec![template], paused: None };
-    Policy {
-        installation: Installation::new("test"),
-        organization: "https://dev.azure.com/o".into(),
-        max_agents: None,
-        start_timeout: Duration::from_secs(300),
-        idle_timeout: Duration::from_secs(300),
-        pools: vec![pool],
-        retire: false,
-    }
-}
-
 fn office() -> (Arc<Board>, Store, Secretary<Store>) {
     let (board, store) = (Arc::new(Board::default()), Store::default());
-    board.serves(&policy(), Facts::default());
+    board.serves(&policy(&["Linux"]), Facts::default());
     let secretary = Secretary::new(store.clone(), Arc::clone(&board), Leadership::none());
     (board, store, secretary)
 }

@@ -1,42 +1,13 @@
 //! Conditions and the size of the document.
 
-use std::time::Duration;
-
 use super::*;
-use crate::core::{
-    AgentTemplate, Counts, Demand, Installation, JobRequest, PoolPlan, PoolPolicy, PoolSnapshot, RequestId, Scale,
-    Stage, Verdict,
+use crate::{
+    core::{Counts, Demand, JobRequest, PoolPlan, PoolSnapshot, RequestId, Stage, Verdict},
+    orchestrator::fixtures::policy,
 };
 
 fn now(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
-
-fn policy(pools: &[&str]) -> Policy {
-    let template = AgentTemplate {
-        name: "default".into(),
-        name_prefix: "a".into(),
-        revision: "r".into(),
-        capabilities: None,
-        ignore_demands: Vec::new(),
-        scale: Scale::default(),
-        schedules: Vec::new(),
-    };
-    let pool = |name: &&str| PoolPolicy {
-        name: (*name).to_owned(),
-        max_agents: None,
-        templates: vec![template.clone()],
-        paused: None,
-    };
-    Policy {
-        installation: Installation::new("test"),
-        organization: "https://dev.azure.com/o".into(),
-        max_agents: None,
-        start_timeout: Duration::from_secs(300),
-        idle_timeout: Duration::from_secs(300),
-        pools: pools.iter().map(pool).collect(),
-        retire: false,
-    }
 }
 
 fn works(known: &mut Known, pool: &str) {

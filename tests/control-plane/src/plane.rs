@@ -192,7 +192,8 @@ impl ControlPlane {
     }
 
     async fn create_namespace(&self, prefix: &str) -> Result<Namespace> {
-        let name = format!("{prefix}-{}", self.next_number());
+        // Of one length, so that what is printed of it breaks its lines at the same places each time.
+        let name = format!("{prefix}-{:03}", self.next_number());
         let client = connect(&self.kubeconfig).await?;
         let metadata = ObjectMeta { name: Some(name.clone()), ..Default::default() };
         let namespace = v1::Namespace { metadata, ..Default::default() };
