@@ -1,3 +1,5 @@
+//! The loop with an organization and a host in memory, in paused time.
+
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, timeout};
