@@ -13,6 +13,7 @@ mod packaging;
 mod place;
 mod rights;
 mod serve_side;
+mod setup_on_a_cluster;
 mod setup_transcripts;
 mod situations;
 mod stage;
