@@ -13,6 +13,7 @@ mod authorities;
 mod call;
 mod credential;
 mod error;
+pub mod just_in_time;
 mod list;
 mod memory;
 mod probe;
