@@ -71,6 +71,7 @@ fn template(number: usize) -> AgentTemplate {
         name: format!("template-{number}"),
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
+        recipe: Recipe::default(),
         capabilities: (number + 1 < TEMPLATES).then(|| offer(number)),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -96,6 +97,7 @@ fn policy(requests: usize, room: Room) -> Policy {
         start_timeout: Duration::from_mins(5),
         idle_timeout: Duration::from_mins(10),
         pools,
+        identity: "me".into(),
         retire: false,
     }
 }
@@ -150,6 +152,8 @@ fn run(policy: &Policy, number: usize) -> Run {
         runs_since: Some(NOW - Duration::from_secs(50)),
         trouble: None,
         agent_ended_at: None,
+        recipe: Recipe::default(),
+        held: None,
     }
 }
 

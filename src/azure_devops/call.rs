@@ -8,6 +8,7 @@ use reqwest::{
     Client, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap},
 };
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +16,7 @@ use super::{
     Error,
     allowance::Allowance,
     answer::{Answer, Failure, read_json, read_nothing},
-    credential::Credential,
+    credential::{Credential, Scheme},
     request::Request,
     throttle::Throttle,
     transport::{causes, innermost},
@@ -62,6 +63,7 @@ pub(super) struct Caller {
     http: Client,
     base: Url,
     token: TokenSource,
+    scheme: Scheme,
     timing: Timing,
     throttle: Throttle,
     allowance: Allowance,
@@ -86,7 +88,21 @@ pub(super) struct Page<T> {
 impl Caller {
     pub(super) fn new(http: Client, base: Url, token: TokenSource, timing: Timing) -> Self {
         let (throttle, allowance, versions) = Default::default();
-        Self { http, base, token, timing, throttle, allowance, versions }
+        Self { http, base, token, scheme: Scheme::Basic, timing, throttle, allowance, versions }
+    }
+
+    /// Another caller of the same organization, by a token of its own.
+    pub(super) fn by_bearer(&self, token: SecretString) -> Self {
+        let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token), self.timing);
+        Self { scheme: Scheme::Bearer, ..other }
+    }
+
+    pub(super) fn http(&self) -> &Client {
+        &self.http
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.base
     }
 
     /// By how much to stretch the time between two polls.
@@ -113,9 +129,22 @@ impl Caller {
     /// Has something changed. It is asked for once: one that failed on its way may have been done, which only looking
     /// again tells.
     pub(super) async fn change(&self, request: &Request) -> Result<(), Failure> {
+        self.change_reading(request, read_nothing).await
+    }
+
+    /// The same, with what is told of the change.
+    pub(super) async fn submit<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
+        self.change_reading(request, read_json).await
+    }
+
+    async fn change_reading<T>(
+        &self,
+        request: &Request,
+        read: fn(&Answer<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let question = Question { request, url: request.url(&self.base, None), deadline: self.deadline() };
         let once = async |accept: &str| {
-            let change = self.attempt(&question, accept, read_nothing);
+            let change = self.attempt(&question, accept, read);
             timeout_at(question.deadline, change).await.unwrap_or_else(|_| Err(self.late(&question.url)))
         };
         self.in_a_version(request.endpoint, once).await.map(|page| page.content)
@@ -166,7 +195,7 @@ impl Caller {
     ) -> Result<Page<T>, Failure> {
         self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
         let credential = Credential::current(&self.token).map_err(Failure::Final)?;
-        let authorization = credential.header().map_err(Failure::Final)?;
+        let authorization = credential.header(self.scheme).map_err(Failure::Final)?;
         let call = self.http.request(request.method.clone(), url.clone());
         let mut call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
         if let Some(body) = &request.body {

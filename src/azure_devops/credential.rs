@@ -10,6 +10,15 @@ use crate::config::TokenSource;
 /// Shorter texts are no tokens; taking them out would only garble messages.
 const SHORTEST: usize = 4;
 
+/// How a token is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// As the password of an empty user: a personal access token.
+    Basic,
+    /// As it is: a token of OAuth.
+    Bearer,
+}
+
 /// A token as it was read for one request.
 #[derive(Debug)]
 pub(super) struct Credential {
@@ -27,9 +36,12 @@ impl Credential {
         Ok(Self { token, basic })
     }
 
-    /// `Basic` with an empty user name: Azure DevOps takes any, and Entra tokens as the password too.
-    pub(super) fn header(&self) -> Result<HeaderValue, Error> {
-        let text = SecretString::from(format!("Basic {}", self.basic.expose_secret()));
+    /// The header. `Basic` has an empty user name: Azure DevOps takes any.
+    pub(super) fn header(&self, scheme: Scheme) -> Result<HeaderValue, Error> {
+        let text = SecretString::from(match scheme {
+            Scheme::Basic => format!("Basic {}", self.basic.expose_secret()),
+            Scheme::Bearer => format!("Bearer {}", self.token.expose_secret()),
+        });
         let mut header = HeaderValue::from_str(text.expose_secret())
             .map_err(|_| Error::Token("the token does not fit into a header".to_owned()))?;
         header.set_sensitive(true);
@@ -58,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_token_is_trimmed_and_the_header_sensitive() {
-        let header = credential(" pat1\n").header().unwrap();
+        let header = credential(" pat1\n").header(Scheme::Basic).unwrap();
         assert_eq!(header, "Basic OnBhdDE=");
         assert!(header.is_sensitive());
     }

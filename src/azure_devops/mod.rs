@@ -31,6 +31,7 @@ mod wire;
 mod tests;
 
 pub use error::Error;
+pub use just_in_time::{AgentFiles, Network, NewAgent, Proof, ProofStep};
 pub use probe::{Identity, Manage};
 pub use reach::{Reached, Step, Way, reach};
 pub use rest::RestClient;
@@ -75,6 +76,15 @@ pub trait AzureDevOps {
     /// before. What the pool's administrators added to its capabilities (user capabilities) stays. [`Error::Gone`] if
     /// there is no such agent.
     async fn update(&self, pool: PoolId, agent: AgentId, placeholder: &Placeholder) -> Result<(), Error>;
+
+    /// Registers an agent with a key that is made for it, and gives the files by which it is this one agent, by their
+    /// names. One of that name that was registered by the same installation and is not online gets the new key;
+    /// [`Error::Taken`] if the name is anybody else's.
+    async fn enroll(&self, pool: PoolId, agent: &NewAgent) -> Result<AgentFiles, Error>;
+
+    /// Tries on a placeholder what an enrolled agent does: it gets a key, signs in with it, opens a session and closes it.
+    /// `agent` is its number if it is registered already.
+    async fn prove(&self, pool: PoolId, agent: Option<AgentId>, placeholder: &Placeholder) -> Proof;
 
     /// By how much to stretch the time between two polls, from 1 (not at all) to 8: the less remains of the identity's
     /// allowance of calls, the more.

@@ -3,7 +3,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{PoolId, request::Request, versions::Endpoint};
+use super::{
+    PoolId,
+    just_in_time::{AgentKey, NewAgent},
+    request::Request,
+    versions::Endpoint,
+};
 use crate::core::{AgentId, Placeholder};
 
 /// The version of an agent that never runs, unless its capabilities name one. It is higher than any to come, so that
@@ -32,6 +37,48 @@ impl Request {
         let mut body = placeholder_json(placeholder);
         body["id"] = agent.0.into();
         registered(pool, agent).sending(Method::PUT, Some(body))
+    }
+}
+
+impl Request {
+    /// A placeholder with a key, so that it can sign in.
+    pub(super) fn register_with_key(
+        pool: PoolId,
+        agent: Option<AgentId>,
+        placeholder: &Placeholder,
+        key: &AgentKey,
+    ) -> Self {
+        sent(pool, agent, placeholder_json(placeholder), key)
+    }
+
+    /// An agent that will be ours to run.
+    pub(super) fn enroll(pool: PoolId, agent: Option<AgentId>, new: &NewAgent, key: &AgentKey) -> Self {
+        let capabilities: serde_json::Map<_, _> =
+            new.capabilities.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let body = json!({
+            "name": new.name,
+            "enabled": true,
+            "maxParallelism": 1,
+            "provisioningState": "Provisioned",
+            "version": new.capabilities.get(VERSION).unwrap_or(NEWEST),
+            "osDescription": "kubectl-ado",
+            "systemCapabilities": capabilities,
+        });
+        sent(pool, agent, body, key)
+    }
+}
+
+fn sent(pool: PoolId, agent: Option<AgentId>, mut body: Value, key: &AgentKey) -> Request {
+    body["authorization"] = json!({ "publicKey": { "exponent": key.exponent(), "modulus": key.modulus() } });
+    match agent {
+        Some(agent) => {
+            body["id"] = agent.0.into();
+            registered(pool, agent).sending(Method::PUT, Some(body))
+        }
+        None => {
+            let agents = Request::new(Endpoint::Agents, format!("pools/{}/agents", pool.0));
+            agents.sending(Method::POST, Some(body))
+        }
     }
 }
 

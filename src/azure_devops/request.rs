@@ -41,6 +41,23 @@ impl Request {
             .with("includeAssignedRequest", "true")
     }
 
+    pub(super) fn agents_named(pool: PoolId, name: &str) -> Self {
+        Self::agents(pool).with("agentName", name)
+    }
+
+    /// The newest agent package for a platform, such as `linux-x64`.
+    pub(super) fn package(platform: &str) -> Self {
+        Self::new(Endpoint::Packages, "packages/agent".to_owned()).with("platform", platform).with("top", "1")
+    }
+
+    pub(super) fn open_session(pool: PoolId, body: Value) -> Self {
+        Self::new(Endpoint::Agents, format!("pools/{}/sessions", pool.0)).sending(Method::POST, Some(body))
+    }
+
+    pub(super) fn close_session(pool: PoolId, session: &str) -> Self {
+        Self::new(Endpoint::Agents, format!("pools/{}/sessions/{session}", pool.0)).sending(Method::DELETE, None)
+    }
+
     pub(super) fn resource_usage(tag: &str) -> Self {
         Self::new(Endpoint::ResourceUsage, "resourceusage".to_owned())
             .with("parallelismTag", tag)

@@ -8,9 +8,10 @@ use std::{
 };
 
 use super::{
-    AzureDevOps, Error, PoolId, SetupError,
+    AgentFiles, AzureDevOps, Error, Network, NewAgent, PoolId, Proof, SetupError,
     answer::Failure,
     call::{Caller, Timing},
+    just_in_time::{KeyStock, Packages},
     list::{List, Wire},
     memory::Memory,
     request::Request,
@@ -39,6 +40,10 @@ const NO_LIMITS_SPAN: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct RestClient {
     pub(super) caller: Caller,
+    pub(super) keys: KeyStock,
+    pub(super) packages: Packages,
+    /// What agents need on their way.
+    pub(super) network: Network,
     unfit: Memory<&'static str>,
     no_limits: Memory<()>,
     /// Whether the server refused `completedRequestCount`.
@@ -67,8 +72,13 @@ impl RestClient {
     ) -> Result<Self, SetupError> {
         let base = base_url(organization_url)?;
         let http = http_client(&base, ca_file, timing)?;
+        // It was readable a moment ago.
+        let authorities = ca_file.and_then(|file| std::fs::read_to_string(file).ok());
         Ok(Self {
             caller: Caller::new(http, base, token, timing),
+            keys: KeyStock::default(),
+            packages: Packages::default(),
+            network: Network::of(|name| std::env::var(name).ok(), authorities),
             unfit: Memory::new(UNFIT_SPAN),
             no_limits: Memory::new(NO_LIMITS_SPAN),
             asks_for_all: AtomicBool::new(false),
@@ -183,6 +193,14 @@ impl AzureDevOps for RestClient {
 
     async fn update(&self, pool: PoolId, agent: AgentId, placeholder: &Placeholder) -> Result<(), Error> {
         Ok(self.caller.change(&Request::update(pool, agent, placeholder)).await?)
+    }
+
+    async fn enroll(&self, pool: PoolId, agent: &NewAgent) -> Result<AgentFiles, Error> {
+        self.enroll_agent(pool, agent).await
+    }
+
+    async fn prove(&self, pool: PoolId, agent: Option<AgentId>, placeholder: &Placeholder) -> Proof {
+        self.prove_with(pool, agent, placeholder).await
     }
 
     fn stretch(&self) -> f64 {

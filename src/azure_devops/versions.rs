@@ -11,6 +11,7 @@ pub(super) enum Endpoint {
     Agents,
     ResourceUsage,
     ConnectionData,
+    Packages,
 }
 
 impl Endpoint {
@@ -21,13 +22,14 @@ impl Endpoint {
                 [Some("6.0-preview.1"), Some("5.0-preview.1"), None]
             }
             Self::ResourceUsage => [Some("6.0-preview.2"), Some("5.1-preview.2"), None],
+            Self::Packages => [Some("6.0-preview.2"), Some("5.0-preview.2"), None],
         }
     }
 }
 
 /// The version that worked last, by endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Versions([AtomicUsize; 5]);
+pub(super) struct Versions([AtomicUsize; 6]);
 
 impl Versions {
     /// Where to begin.

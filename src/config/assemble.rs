@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Config, Organization, Polling, Registration, TokenSource,
+    Config, Organization, Polling, TokenSource,
     environment::Environment,
     error::Problems,
     host, near_miss, organization,
@@ -62,7 +62,6 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
             finished: value(settings.keep_finished.as_ref()).unwrap_or(KEEP_FINISHED),
             failed: value(settings.keep_failed.as_ref()).unwrap_or(KEEP_FAILED),
         },
-        registration: value(settings.registration.as_ref()).unwrap_or(Registration::Auto),
         agents,
         installation_id: settings.installation_id.map(|id| id.value),
         polling: value(settings.polling.as_ref()).unwrap_or(Polling::Adaptive),

@@ -129,10 +129,6 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     ] {
         list.add(&["defaults", key], found.as_ref(), duration, Some(default));
     }
-    let registration = |registration: &Registration| match registration {
-        Registration::Auto => json!("auto"),
-        Registration::Token => json!("token"),
-    };
     list.add(&["defaults", "registration"], settings.registration.as_ref(), registration, Some(Registration::Auto));
     list.add(&["defaults", "minAgents"], settings.pool_min.as_ref(), number, Some(0));
     list.add(&["defaults", "idleAgents"], settings.pool_idle.as_ref(), number, Some(0));
@@ -142,6 +138,10 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
         add_pool(&mut list, pool, origin);
     }
     list.0
+}
+
+fn registration(registration: &Registration) -> Value {
+    json!(registration.name())
 }
 
 fn os(os: &Os) -> Value {
@@ -180,6 +180,7 @@ fn add_template(list: &mut List, pool: &str, template: &TemplateSettings) {
         let found = Found { value: json!(template.ignore_demands), origin: template.origin.clone() };
         list.add(&at("ignoreDemands"), Some(&found), Value::clone, None);
     }
+    list.add(&at("registration"), template.registration.as_ref(), registration, None);
     if !template.schedules.is_empty() {
         let value = format!("{} (see the file)", template.schedules.len());
         let found = Found { value: json!(value), origin: template.origin.clone() };

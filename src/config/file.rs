@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::{
-    Registration,
     container_instances::{self, AciSettings},
     error::{ConfigErrors, Problems, Wrong},
     host, kubernetes_names as names,
@@ -181,7 +180,7 @@ fn defaults(map: &Map<'_>, settings: &mut Settings) {
     settings.idle_timeout = duration("idleTimeout", IDLE);
     settings.keep_finished = duration("keepFinished", KEEP);
     settings.keep_failed = duration("keepFailed", KEEP);
-    settings.registration = map.get("registration").and_then(|field| field.text(registration));
+    settings.registration = map.get("registration").and_then(|field| field.text(value::registration));
     settings.pool_min = map.get("minAgents").and_then(|field| field.count(&COUNT));
     settings.pool_idle = map.get("idleAgents").and_then(|field| field.count(&COUNT));
     settings.pool_max = map.get("maxAgents").and_then(|field| field.count(&MAXIMUM));
@@ -202,16 +201,5 @@ fn authentication(text: &str) -> Result<(), Wrong> {
             Err(Wrong::new(format!("is {}, which is not in this version", quoted(text))).mend("use pat"))
         }
         _ => Err(Wrong::new(format!("is {}; it has to be pat", quoted(text)))),
-    }
-}
-
-fn registration(text: &str) -> Result<Registration, Wrong> {
-    match text.to_lowercase().as_str() {
-        "auto" => Ok(Registration::Auto),
-        "token" => Ok(Registration::Token),
-        "just-in-time" | "init-container" => {
-            Err(Wrong::new(format!("is {}, which is not in this version", quoted(text))).mend("use auto or token"))
-        }
-        _ => Err(Wrong::new(format!("is {}; it has to be auto or token", quoted(text)))),
     }
 }

@@ -106,6 +106,13 @@ impl JobTemplate {
         let pointer = format!("/spec/template/spec/containers/{}/image", self.agent_container());
         self.job.pointer(&pointer)?.as_str()
     }
+
+    /// Whether the agent's container starts with another program than its image says.
+    #[must_use]
+    pub fn has_own_command(&self) -> bool {
+        let pointer = format!("/spec/template/spec/containers/{}/command", self.agent_container());
+        self.job.pointer(&pointer).is_some_and(|command| !command.is_null())
+    }
 }
 
 /// Without the documents: there may be a token in them.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{Installation, Policy, PoolPolicy, Retention, short_hash};
+use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_hash};
 
 mod assemble;
 mod container_instances;
@@ -74,8 +74,6 @@ pub struct Config {
     pub retention: Retention,
     /// How the agents of each template are made, by (pool, template).
     pub agents: BTreeMap<(String, String), AgentSpec>,
-    /// How agents get the right to register.
-    pub registration: Registration,
     /// Who we are, where it is set and not derived.
     pub installation_id: Option<String>,
     /// How often Azure DevOps is asked.
@@ -175,13 +173,29 @@ pub struct AgentSpec {
     pub os: Os,
     /// The Job template.
     pub job_template: Option<JobTemplate>,
+    /// How its agents are to get the right to work.
+    pub registration: Registration,
 }
 
+/// Our own agent image, of any tag.
+const OUR_IMAGE: &str = "ghcr.io/kubectl-ado/agent";
+
 impl AgentSpec {
+    /// Whether its agents start as our own image lets them: nobody named another one, or other commands for ours.
+    #[must_use]
+    pub fn starts_as_ours(&self) -> bool {
+        let is_ours = |image: &str| {
+            image.strip_prefix(OUR_IMAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
+        };
+        let template = self.job_template.as_ref();
+        let image = self.image.as_deref().or_else(|| template.and_then(JobTemplate::image));
+        image.is_none_or(is_ours) && !template.is_some_and(JobTemplate::has_own_command)
+    }
+
     /// A fingerprint of all that the template's agents are made from, this program's version included.
     #[must_use]
     pub fn revision(&self) -> String {
-        let Self { image, os, job_template } = self;
+        let Self { image, os, job_template, registration: _ } = self;
         let job = job_template.as_ref().map(|template| template.job.to_string()).unwrap_or_default();
         let os = match os {
             Os::Linux => "linux",
@@ -200,13 +214,31 @@ pub enum Os {
     Windows,
 }
 
-/// How agents get the right to register themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the agents of a template are to get the right to work for their pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Registration {
-    /// What is safest of that which the organization and the host allow.
+    /// What is safest of that which the image, the host and the organization carry.
+    #[default]
     Auto,
-    /// Each agent gets the organization's token.
-    Token,
+    /// This, and nothing else in its place.
+    Only(Recipe),
+}
+
+impl Registration {
+    /// What is asked for by name.
+    #[must_use]
+    pub fn recipe(self) -> Option<Recipe> {
+        match self {
+            Self::Auto => None,
+            Self::Only(recipe) => Some(recipe),
+        }
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.recipe().map_or("auto", Recipe::name)
+    }
 }
 
 /// How often Azure DevOps is asked.
@@ -310,6 +342,7 @@ impl Config {
             start_timeout: self.start_timeout,
             idle_timeout: self.idle_timeout,
             pools: self.pools.clone(),
+            identity: String::new(),
             retire: false,
         }
     }

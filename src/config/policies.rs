@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    AgentSpec, HostConfig, JobTemplate, Os,
+    AgentSpec, HostConfig, JobTemplate, Os, Registration,
     error::Problems,
     kubernetes_names as names,
     origin::{Found, prefer},
     pools::{PoolSettings, TemplateSettings},
     settings::{Settings, at_most},
 };
-use crate::core::{AgentTemplate, DEFAULT_PREFIX, PoolPolicy, Scale};
+use crate::core::{AgentTemplate, DEFAULT_PREFIX, PoolPolicy, Recipe, Scale};
 
 /// Makes pools, and collects how their agents are made.
 pub(super) struct Policies<'a> {
@@ -66,6 +66,8 @@ impl<'a> Policies<'a> {
                 name: template.name.clone(),
                 name_prefix: own_prefix.or(prefix).unwrap_or(DEFAULT_PREFIX).to_owned(),
                 revision: spec.revision(),
+                // Until it is known whether the organization carries more.
+                recipe: spec.registration.recipe().unwrap_or_default(),
                 capabilities: template.capabilities.clone(),
                 ignore_demands: template.ignore_demands.clone(),
                 scale: Scale {
@@ -170,7 +172,28 @@ impl<'a> Policies<'a> {
             image: image.map(|image| image.value.clone()),
             os: os.map_or(Os::Linux, |os| os.value),
             job_template,
+            registration: self.registration(template, os.map(|os| os.value)),
         }
+    }
+
+    fn registration(&self, template: &TemplateSettings, os: Option<Os>) -> Registration {
+        let Some(found) = template.registration.as_ref().or(self.settings.registration.as_ref()) else {
+            return Registration::Auto;
+        };
+        match found.value {
+            Registration::Only(recipe @ (Recipe::JustInTime | Recipe::InitContainer)) if os == Some(Os::Windows) => {
+                let message = format!("{} is {recipe}, which agents on Windows cannot have", found.origin);
+                self.problems.error_with_fix(message, "use auto or token for templates whose os is windows");
+            }
+            Registration::Only(Recipe::InitContainer)
+                if !matches!(self.host, None | Some(HostConfig::Kubernetes(_))) =>
+            {
+                let message = format!("{} is init-container, and only pods have init containers", found.origin);
+                self.problems.error_with_fix(message, "use auto, just-in-time or token");
+            }
+            _ => {}
+        }
+        found.value
     }
 
     fn job_template(&mut self, file: &Found<PathBuf>) -> Option<JobTemplate> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Os,
+    Os, Registration,
     error::{Problems, Wrong},
     kubernetes_names as names,
     origin::{Found, Origin},
@@ -27,6 +27,7 @@ const TEMPLATE_KEYS: &[&str] = &[
     "maxAgents",
     "jobTemplate",
     "ignoreDemands",
+    "registration",
     "schedules",
 ];
 
@@ -51,6 +52,7 @@ pub(super) struct TemplateSettings {
     pub(super) max: Option<Found<u32>>,
     pub(super) job_template: Option<Found<PathBuf>>,
     pub(super) ignore_demands: Vec<String>,
+    pub(super) registration: Option<Found<Registration>>,
     pub(super) schedules: Vec<ScheduleSettings>,
 }
 
@@ -74,6 +76,7 @@ impl TemplateSettings {
             max: None,
             job_template: None,
             ignore_demands: Vec::new(),
+            registration: None,
             schedules: Vec::new(),
         }
     }
@@ -158,6 +161,7 @@ fn template(map: &Map<'_>, is_only: bool, folder: &Path) -> Option<TemplateSetti
     template.max = map.get("maxAgents").and_then(|field| field.count(&MAXIMUM));
     template.job_template = map.get("jobTemplate").and_then(|field| field.text(|text| Ok(folder.join(text))));
     template.ignore_demands = map.get("ignoreDemands").map(|field| demand_names(&field)).unwrap_or_default();
+    template.registration = map.get("registration").and_then(|field| field.text(value::registration));
     template.schedules = map.get("schedules").map(|field| schedules::schedules(&field)).unwrap_or_default();
     if is_only && map.get("name").is_none() {
         return Some(template);

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Os, Polling, error::Wrong};
+use super::{Os, Polling, Registration, error::Wrong};
+use crate::core::Recipe;
 
 /// The range of numbers of agents.
 pub(super) const COUNT: RangeInclusive<u32> = 0..=10_000;
@@ -165,6 +166,19 @@ pub(super) fn os(text: &str) -> Result<Os, Wrong> {
         "linux" => Ok(Os::Linux),
         "windows" => Ok(Os::Windows),
         _ => Err(Wrong::new(format!("is {}; it has to be linux or windows", quoted(text)))),
+    }
+}
+
+/// How agents get the right to work.
+pub(super) fn registration(text: &str) -> Result<Registration, Wrong> {
+    let name = text.to_lowercase();
+    match Recipe::of_name(&name) {
+        Some(recipe) => Ok(Registration::Only(recipe)),
+        None if name == "auto" => Ok(Registration::Auto),
+        None => {
+            let text = quoted(text);
+            Err(Wrong::new(format!("is {text}; it has to be auto, just-in-time, init-container or token")))
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct StopRun {
     pub pool: String,
     /// Why.
     pub reason: StopReason,
+    /// Its agent, where that cannot take its registration back by itself: it goes when the run has ended.
+    pub agent: Option<AgentRef>,
 }
 
 /// Why a run is ended.

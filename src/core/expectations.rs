@@ -129,7 +129,7 @@ impl Expectations {
 
 impl ExpectedStart {
     fn as_run(&self) -> Run {
-        let StartRun { name, pool, template, purpose, attempt, revision } = self.run.clone();
+        let StartRun { name, pool, template, purpose, attempt, revision, recipe } = self.run.clone();
         Run {
             name,
             pool,
@@ -143,6 +143,8 @@ impl ExpectedStart {
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
+            recipe,
+            held: None,
         }
     }
 }

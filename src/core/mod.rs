@@ -24,6 +24,7 @@ mod planner;
 mod policy;
 mod pool_report;
 mod quick_hash;
+mod recipe;
 mod remains;
 mod report;
 mod roster;
@@ -45,7 +46,7 @@ pub use findings::Since;
 pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,
-    RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
+    REGISTRATION_CAPABILITY, RequestId, Run, RunPhase, Snapshot, Stage, Trouble, TroubleKind,
 };
 pub use name::{
     DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, lease_name, pool_label, run_name, short_hash,
@@ -53,6 +54,7 @@ pub use name::{
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use pool_report::{PoolView, cap, pool_report};
+pub use recipe::{EquipRun, Held, Recipe};
 pub use remains::Remains;
 pub use report::{
     API_VERSION, AgentOwner, AgentReport, Condition, OrchestratorReport, OrganizationReport, Pause, PoolReport,

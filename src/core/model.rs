@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, Demand};
+use super::{Capabilities, Demand, Held, Recipe};
 
 /// The capability that says which installation registered an agent.
 pub const INSTALLATION_CAPABILITY: &str = "KUBECTL_ADO_INSTALLATION";
+
+/// The capability that says how an agent of ours was registered, by the name of its [`Recipe`].
+pub const REGISTRATION_CAPABILITY: &str = "KUBECTL_ADO_REGISTRATION";
 
 /// Azure DevOps' number for a job request; unique within an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,6 +115,12 @@ impl Agent {
     pub fn installation(&self) -> Option<&str> {
         self.capabilities.get(INSTALLATION_CAPABILITY)
     }
+
+    /// Whether this project registered it in its place, so that it cannot take that back itself.
+    #[must_use]
+    pub fn is_just_in_time(&self) -> bool {
+        self.capabilities.get(REGISTRATION_CAPABILITY) == Some(Recipe::JustInTime.name())
+    }
 }
 
 /// What one of our agents was started for.
@@ -150,6 +159,10 @@ pub struct Run {
     pub trouble: Option<Trouble>,
     /// When its agent ended, where something else of it (a sidecar) goes on.
     pub agent_ended_at: Option<Timestamp>,
+    /// How its agent gets the right to work.
+    pub recipe: Recipe,
+    /// Set while it waits for the files of its agent.
+    pub held: Option<Held>,
 }
 
 /// How far a live run's agent has come on its host.
@@ -244,6 +257,8 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
     /// Live runs of the pools that are not in `pools`; they count towards the limit over all.
     pub live_elsewhere: u32,
+    /// Whether nobody else acts for this installation and these pools: whoever did before is known to have stopped.
+    pub elected: bool,
     /// Parallel jobs by their tag (`Private`, `Public`). A tag that is absent is not limited.
     pub parallel_jobs: BTreeMap<String, ParallelJobs>,
 }

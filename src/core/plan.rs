@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, Policy, Progress, Purpose, RequestId, Run, RunPhase, Snapshot, StopRun, Verdict, planner::decide,
+    AgentAction, EquipRun, Policy, Progress, Purpose, Recipe, RequestId, Run, RunPhase, Snapshot, StopRun, Verdict,
+    planner::decide,
 };
 
 /// What to do, and why.
@@ -11,6 +12,8 @@ use super::{
 pub struct Plan {
     /// Agents to start, the most urgent first.
     pub starts: Vec<StartRun>,
+    /// Runs that were made, and whose agents have to be registered.
+    pub equips: Vec<EquipRun>,
     /// Runs to end. Never one whose agent has a job request.
     pub stops: Vec<StopRun>,
     /// Changes to registrations.
@@ -37,7 +40,7 @@ impl Plan {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.starts.is_empty() && self.stops.is_empty() && self.agents.is_empty()
+        self.starts.is_empty() && self.equips.is_empty() && self.stops.is_empty() && self.agents.is_empty()
     }
 }
 
@@ -56,6 +59,8 @@ pub struct StartRun {
     pub attempt: u32,
     /// The template's revision.
     pub revision: String,
+    /// How its agent gets the right to work.
+    pub recipe: Recipe,
 }
 
 impl StartRun {
@@ -75,6 +80,8 @@ impl StartRun {
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
+            recipe: self.recipe,
+            held: None,
         }
     }
 }

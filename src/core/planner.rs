@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, JobRequest, LimitScope, Pause, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun, StopRun,
-    Verdict,
+    AgentAction, EquipRun, JobRequest, LimitScope, Pause, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun,
+    StopRun, Verdict,
     attempts::Wait,
     health::{Allowance, quota_trouble},
     placeholder::{retire_placeholders, tend},
@@ -41,9 +41,12 @@ struct Planner<'a> {
     /// Live runs over all pools, planned ones included.
     live: u32,
     starts: Vec<StartRun>,
+    equips: Vec<EquipRun>,
     stops: Vec<StopRun>,
     agents: Vec<AgentAction>,
     wake_at: Option<Timestamp>,
+    /// Whether nobody else acts for this installation and these pools.
+    elected: bool,
     /// Set while a pod is refused for want of quota: no further agent is started then.
     quota: Option<Allowance>,
 }
@@ -75,9 +78,11 @@ impl<'a> Planner<'a> {
             pools,
             live,
             starts: Vec::new(),
+            equips: Vec::new(),
             stops: Vec::new(),
             agents: Vec::new(),
             wake_at: None,
+            elected: snapshot.elected,
             quota: quota_trouble(runs),
         }
     }
@@ -85,7 +90,13 @@ impl<'a> Planner<'a> {
     /// Tends the agents that exist and their registrations.
     fn keep_up(&mut self) {
         let retire = self.policy.retire;
-        let patience = Patience { start: self.policy.start_timeout, idle: self.policy.idle_timeout, retire };
+        let patience = Patience {
+            start: self.policy.start_timeout,
+            idle: self.policy.idle_timeout,
+            retire,
+            identity: &self.policy.identity,
+            elected: self.elected,
+        };
         for pool in &mut self.pools {
             let survey = &pool.survey;
             let tallies = survey.templates.iter().zip(&survey.scales);
@@ -98,6 +109,7 @@ impl<'a> Planner<'a> {
                 })
                 .collect();
             let upkeep = upkeep(&survey.sight, &mut spare, patience, self.now);
+            self.equips.extend(upkeep.equips);
             self.stops.extend(upkeep.stops);
             self.agents.extend(upkeep.agents);
             self.wake_at = earliest(earliest(self.wake_at, upkeep.wake_at), pool.policy.next_change(self.now));
@@ -222,6 +234,7 @@ impl<'a> Planner<'a> {
             purpose,
             attempt,
             revision: kind.revision.clone(),
+            recipe: kind.recipe,
         });
         pool.live += 1;
         pool.survey.templates[template].live += 1;
@@ -247,8 +260,8 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(self) -> Plan {
-        let Self { starts, stops, agents, wake_at, .. } = self;
-        Plan { starts, stops, agents, pools: self.pools.into_iter().map(PoolWork::finish).collect(), wake_at }
+        let Self { starts, equips, stops, agents, wake_at, .. } = self;
+        Plan { starts, equips, stops, agents, pools: self.pools.into_iter().map(PoolWork::finish).collect(), wake_at }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Capabilities, Demand, Installation, Pause, Schedule};
+use super::{Capabilities, Demand, Installation, Pause, Recipe, Schedule};
 
 /// Everything that decides how many agents there should be.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Policy {
     pub idle_timeout: Duration,
     /// The pools we serve.
     pub pools: Vec<PoolPolicy>,
+    /// This process, as the runs that it makes ready name it; empty where it makes none.
+    pub identity: String,
     /// Set before an uninstall: nothing is started, idle agents are taken back, placeholders and registrations go.
     pub retire: bool,
 }
@@ -63,6 +65,8 @@ pub struct AgentTemplate {
     pub name_prefix: String,
     /// A fingerprint of all that its agents are made from.
     pub revision: String,
+    /// How its agents get the right to work, as far as that is known by now.
+    pub recipe: Recipe,
     /// What its agents are declared to offer; `None` accepts every job request.
     pub capabilities: Option<Capabilities>,
     /// Names of demands that do not count.

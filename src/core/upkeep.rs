@@ -8,8 +8,8 @@ use std::{cell::OnceCell, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, Installation, JobRequest,
-    Progress, Purpose, RequestId, Run, Stage, StopReason, StopRun,
+    Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, EquipRun, Held, Installation,
+    JobRequest, Progress, Purpose, Recipe, RequestId, Run, Stage, StopReason, StopRun,
     placeholder::is_placeholder,
     quick_hash::{HashMap, HashSet},
     sight::{KnownRun, Sight},
@@ -21,12 +21,20 @@ const HANGS_AFTER: Duration = Duration::from_secs(300);
 /// What goes on beside an ended agent (a sidecar) has this long to notice.
 const SIDECAR_GRACE: Duration = Duration::from_secs(30);
 
+/// Whoever makes a run ready has this long for it: longer than all the calls that it takes.
+const HOLDS_FOR: Duration = Duration::from_secs(60);
+
+/// A registration that we made ourselves is made after its run, so without one it is left behind when the looks at runs
+/// and at agents cannot have crossed it, whatever the difference between two clocks.
+const SWEEP_OURS_AFTER: Duration = Duration::from_secs(120);
+
 /// A registration of ours without a run is left behind when it is this old. Longer than any start takes.
 const SWEEP_AFTER: Duration = Duration::from_secs(900);
 
 /// Runs to end, and changes to registrations.
 #[derive(Default)]
 pub(super) struct Upkeep {
+    pub(super) equips: Vec<EquipRun>,
     pub(super) stops: Vec<StopRun>,
     pub(super) agents: Vec<AgentAction>,
     /// When time alone makes the next thing due.
@@ -35,16 +43,20 @@ pub(super) struct Upkeep {
 
 /// How long things may take.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Patience<'a> {
     pub(super) start: Duration,
     pub(super) idle: Duration,
     /// Whatever is not at work has to go.
     pub(super) retire: bool,
+    /// This process, as held runs name it.
+    pub(super) identity: &'a str,
+    /// Whether whoever held a run before us is known to have stopped.
+    pub(super) elected: bool,
 }
 
 /// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
 /// needs; it is used up by those that are taken back.
-pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience, now: Timestamp) -> Upkeep {
+pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience<'_>, now: Timestamp) -> Upkeep {
     let mut upkeep = Upkeep::default();
     let mut live: Vec<&KnownRun<'_>> = sight.live().collect();
     // Of several needless ones, those go first that came last: they have cost the least.
@@ -75,7 +87,7 @@ struct Keeper<'a> {
     waiting: &'a OnceCell<HashSet<RequestId>>,
     /// Which request an agent has received.
     received: &'a HashMap<AgentId, RequestId>,
-    patience: Patience,
+    patience: Patience<'a>,
     now: Timestamp,
     known: &'a KnownRun<'a>,
     run: &'a Run,
@@ -84,6 +96,9 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     fn tend(&self, upkeep: &mut Upkeep, spare: &mut [u32]) {
         let KnownRun { template, agent, is_unseen_at_work, .. } = *self.known;
+        if let Some(held) = &self.run.held {
+            self.equip(held, upkeep);
+        }
         if let Some(agent) = agent.filter(|agent| self.sight.roster.is_taken(agent)) {
             self.fence(agent, upkeep);
             return;
@@ -109,6 +124,17 @@ impl Keeper<'_> {
             Some(agent) if agent.online => self.take_back(agent, template, upkeep, spare),
             _ => self.starting(agent, template, upkeep, spare),
         }
+    }
+
+    /// Whoever made it goes on with it. Another one does when that process is known to have stopped, or has had its time.
+    fn equip(&self, held: &Held, upkeep: &mut Upkeep) {
+        let Patience { identity, elected, retire, .. } = self.patience;
+        if retire || !(held.by == identity || elected || self.is_due(held.since + HOLDS_FOR, upkeep)) {
+            return;
+        }
+        let Run { name, pool, template, .. } = self.run;
+        let (name, pool, template) = (name.clone(), pool.clone(), template.clone());
+        upkeep.equips.push(EquipRun { name, pool, template, held: held.clone() });
     }
 
     /// A second job must not land on an agent that is about to end.
@@ -146,7 +172,9 @@ impl Keeper<'_> {
         }
         let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
         let gone = || self.patience.retire || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
-        let unplaced = agent.is_none() && self.run.progress == Progress::Pending;
+        // The registration of a just-in-time agent comes before its place.
+        let registered = agent.is_some() && self.run.recipe != Recipe::JustInTime;
+        let unplaced = !registered && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
             && (outdated || gone())
@@ -176,7 +204,9 @@ impl Keeper<'_> {
     }
 
     fn stop(&self, reason: StopReason, upkeep: &mut Upkeep) {
-        upkeep.stops.push(StopRun { name: self.run.name.clone(), pool: self.run.pool.clone(), reason });
+        // An agent that has the organization's token takes itself back.
+        let agent = self.known.agent.filter(|_| self.run.recipe == Recipe::JustInTime).map(reference);
+        upkeep.stops.push(StopRun { name: self.run.name.clone(), pool: self.run.pool.clone(), reason, agent });
     }
 
     fn disable(&self, agent: &Agent, reason: DisableReason, upkeep: &mut Upkeep) {
@@ -196,7 +226,8 @@ pub(super) fn registrations(
     let mut actions = Vec::new();
     for (agent, run) in sight.roster.agents_and_runs() {
         let ours = || agent.installation() == Some(installation.id());
-        let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + SWEEP_AFTER);
+        let after = if agent.is_just_in_time() { SWEEP_OURS_AFTER } else { SWEEP_AFTER };
+        let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + after);
         let reason = match run {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,

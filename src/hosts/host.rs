@@ -1,10 +1,10 @@
 //! One of the places where agents run, chosen by the configuration.
 
-use super::{AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local::LocalHost};
+use super::{AgentFiles, AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local::LocalHost};
 use crate::{
     cluster::{Access, connect},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
-    core::{Installation, Run, StartRun, StopRun},
+    core::{EquipRun, Installation, Run, StartRun, StopRun},
 };
 
 /// A place where agents run.
@@ -29,16 +29,16 @@ pub struct Reached {
 }
 
 impl Host {
-    /// Reaches the host of a configuration and prepares it.
+    /// Reaches the host of a configuration and prepares it. `identity` is this process's, for the runs that it makes ready.
     ///
     /// # Errors
     ///
     /// There is no such host, it does not answer ([`HostError::Unavailable`], worth another try), or the account lacks
     /// a right that nothing works without.
-    pub async fn reach(config: &Config) -> Result<Reached, HostError> {
+    pub async fn reach(config: &Config, identity: &str) -> Result<Reached, HostError> {
         match &config.host {
-            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings).await,
-            HostConfig::Local(settings) => Self::open_local(config, settings),
+            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity).await,
+            HostConfig::Local(settings) => Self::open_local(config, settings, identity),
             HostConfig::ContainerInstances(_) => Err(HostError::Refused {
                 reason: "unsupported",
                 message: "agents as Azure container groups (HOST_TYPE=aci) are not part of this version".into(),
@@ -47,11 +47,15 @@ impl Host {
         }
     }
 
-    async fn reach_kubernetes(config: &Config, settings: &KubernetesConfig) -> Result<Reached, HostError> {
+    async fn reach_kubernetes(
+        config: &Config,
+        settings: &KubernetesConfig,
+        identity: &str,
+    ) -> Result<Reached, HostError> {
         let client =
             connect(&Access::default()).await.map_err(|error| kubernetes::refused(error, &settings.namespace))?;
         let installation = kubernetes::prepare(&client, settings, config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, config, settings, installation.clone())?;
+        let host = KubernetesHost::new(client, config, settings, installation.clone())?.known_as(identity);
         let problems = host.apply_documents().await;
         Ok(Reached {
             warnings: host.warnings().to_vec(),
@@ -61,10 +65,11 @@ impl Host {
         })
     }
 
-    fn open_local(config: &Config, settings: &LocalConfig) -> Result<Reached, HostError> {
+    fn open_local(config: &Config, settings: &LocalConfig, identity: &str) -> Result<Reached, HostError> {
         let installation = LocalHost::installation(&settings.folder, config.installation_id.as_deref())?;
         let token = config.organization.token.clone();
         let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
+        let host = host.known_as(identity);
         Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })
     }
 
@@ -90,6 +95,20 @@ impl AgentHost for Host {
         match self {
             Self::Kubernetes(host) => host.start(run).await,
             Self::Local(host) => host.start(run).await,
+        }
+    }
+
+    async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.claim(run).await,
+            Self::Local(host) => host.claim(run).await,
+        }
+    }
+
+    async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.equip(name, files).await,
+            Self::Local(host) => host.equip(name, files).await,
         }
     }
 

@@ -7,7 +7,14 @@ pub mod local;
 
 pub use host::{Host, Reached};
 
-use crate::core::{Run, StartRun, StopRun};
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
+use crate::core::{EquipRun, Run, StartRun, StopRun};
+
+/// The files that an agent has in its root, by their names.
+pub type AgentFiles = BTreeMap<&'static str, SecretString>;
 
 /// What the orchestrator asks of a host. Every call has a deadline of its own.
 pub trait AgentHost {
@@ -22,8 +29,16 @@ pub trait AgentHost {
         std::future::pending::<()>().await;
     }
 
-    /// Starts an agent. Repeating it is harmless: the name decides, and what is there already is success.
+    /// Starts an agent. Repeating it is harmless: the name decides, and what is there already is success. A just-in-time
+    /// one is made and held: it waits for its files, and only who has [created](Started::Created) it goes on with it.
     async fn start(&self, run: &StartRun) -> Result<Started, HostError>;
+
+    /// Makes a held run ours to make ready, if it still is as it was seen. Of several who try, one succeeds.
+    async fn claim(&self, run: &EquipRun) -> Result<(), HostError>;
+
+    /// Gives a run that we hold the files of its agent, by their names, and lets it go on. [`HostError::Unavailable`] if
+    /// somebody else has claimed it meanwhile.
+    async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError>;
 
     /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
     /// has taken its name, which is left alone.

@@ -205,7 +205,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let observed_pools: Vec<&str> = pools.iter().map(|pool| pool.pool.as_str()).collect();
         let elsewhere = runs.iter().filter(|run| run.is_live() && !observed_pools.contains(&run.pool.as_str()));
         let live_elsewhere = elsewhere.count().try_into().unwrap_or(u32::MAX);
-        let mut snapshot = Snapshot { pools, live_elsewhere, ..Snapshot::default() };
+        let elected = self.leadership.is_elected();
+        let mut snapshot = Snapshot { pools, live_elsewhere, elected, ..Snapshot::default() };
 
         let now = (self.settings.now)();
         self.board.apply(&mut self.policy, now);

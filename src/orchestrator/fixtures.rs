@@ -10,6 +10,7 @@ pub(super) fn policy(pools: &[&str]) -> Policy {
         name: "default".into(),
         name_prefix: "a".into(),
         revision: "r".into(),
+        recipe: Recipe::default(),
         capabilities: None,
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -28,6 +29,7 @@ pub(super) fn policy(pools: &[&str]) -> Policy {
         start_timeout: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(300),
         pools: pools.iter().map(pool).collect(),
+        identity: String::new(),
         retire: false,
     }
 }

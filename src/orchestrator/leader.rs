@@ -36,6 +36,8 @@ enum Standing {
     Leading { until: Instant, clock: Timestamp },
     /// There is no election.
     Unopposed,
+    /// Nobody shares the host.
+    Alone,
 }
 
 impl Standing {
@@ -43,16 +45,28 @@ impl Standing {
         match self {
             Self::Following => false,
             Self::Leading { until, clock } => Instant::now() < until && Timestamp::now() < clock,
-            Self::Unopposed => true,
+            Self::Unopposed | Self::Alone => true,
         }
     }
 }
 
 impl Leadership {
-    /// No election: a host that nobody shares, or a single pass.
+    /// No election: a single pass, beside which there may be another one.
     #[must_use]
     pub fn none() -> Self {
         Self(watch::channel(Standing::Unopposed).1)
+    }
+
+    /// No election, because nobody shares the host.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self(watch::channel(Standing::Alone).1)
+    }
+
+    /// Whether whoever acted before is known to have stopped.
+    #[must_use]
+    pub fn is_elected(&self) -> bool {
+        matches!(*self.0.borrow(), Standing::Leading { .. } | Standing::Alone)
     }
 
     /// One that begins to lead when it is told to.
@@ -250,7 +264,7 @@ impl<L: LeaseStore> Candidate<L> {
 
         let holder = self.election.observed().and_then(|seen| seen.record.holder.clone());
         let told = match (standing, holder.filter(|holder| holder != self.election.me())) {
-            (Standing::Unopposed, _) => Told::Unopposed,
+            (Standing::Unopposed | Standing::Alone, _) => Told::Unopposed,
             (Standing::Leading { .. }, _) => Told::Leading,
             (Standing::Following, Some(leader)) => Told::Following(leader),
             (Standing::Following, None) if self.told == Told::Leading => Told::Lapsed,

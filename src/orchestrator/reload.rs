@@ -57,6 +57,8 @@ impl ConfigSource {
 /// Waits for changed files.
 pub(super) struct Reload {
     source: ConfigSource,
+    /// This process.
+    identity: String,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     /// Files beside the source's own that the served configuration is made of.
@@ -70,10 +72,17 @@ pub(super) struct Reload {
 
 impl Reload {
     /// For a configuration that was just loaded from there.
-    pub(super) fn new(source: ConfigSource, config: &Config, board: Arc<Board>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        source: ConfigSource,
+        config: &Config,
+        identity: &str,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let files = config.files();
         let seen = fingerprint(&source.path, &files);
-        Self { source, board, metrics, files, seen, served: seen, rejected: false }
+        let identity = identity.to_owned();
+        Self { source, identity, board, metrics, files, seen, served: seen, rejected: false }
     }
 
     /// Waits until the files say something else that can be served, and gives it with its host already reached.
@@ -126,7 +135,7 @@ impl Reload {
         }
         // A single pass is a matter of the start.
         let config = Config { run_once: served.run_once, listen: served.listen, ..config };
-        match Session::open(config).await {
+        match Session::open(config, &self.identity).await {
             Ok(session) => Some(session),
             Err((_, Unready::Never(error))) => {
                 self.reject(&[(error.message, error.fix)], is_news);

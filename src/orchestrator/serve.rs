@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{
-    ConfigSource, Engine, Leadership, Metrics, Outcome, Stop,
+    ConfigSource, Engine, Metrics, Outcome, Stop,
     board::Board,
     listener,
     reload::Reload,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    core::Policy,
     hosts::{AgentHost, Host, HostError},
 };
 
@@ -53,22 +54,22 @@ impl From<HostError> for ServeError {
 pub async fn serve(config: Config, source: Option<ConfigSource>, stop: Stop) -> Result<Outcome, ServeError> {
     let (metrics, board) = (Arc::new(Metrics::default()), Arc::new(Board::default()));
     let answering = open_listener(&config, &metrics, &board).await?;
+    let (me, started_at) = (super::identity(), Timestamp::now());
     let mut reload = source
         .filter(|_| !config.run_once)
-        .map(|source| Reload::new(source, &config, Arc::clone(&board), Arc::clone(&metrics)));
+        .map(|source| Reload::new(source, &config, &me, Arc::clone(&board), Arc::clone(&metrics)));
     let mut session = tokio::select! {
         biased;
         () = stop.wanted() => return Ok(Outcome::default()),
-        session = Session::begin(config) => session?,
+        session = Session::begin(config, &me) => session?,
     };
-    let (me, started_at) = (super::identity(), Timestamp::now());
     let mut seat: Option<Seat> = None;
     let outcome = loop {
         session.announce();
         seat = Seat::take(seat, &session, &me, &metrics).await;
         let facts = session.facts(&me, started_at);
         board.serves(&session.config.policy(session.installation.clone()), facts);
-        let served = serve_session(&session, seat.as_mut(), reload.as_mut(), &board, &metrics, &stop).await;
+        let served = serve_session(&session, &me, seat.as_mut(), reload.as_mut(), &board, &metrics, &stop).await;
         match served {
             Served::Changed(next) => {
                 info!("the configuration has changed");
@@ -97,14 +98,15 @@ enum Served {
 
 async fn serve_session(
     session: &Session,
+    me: &str,
     seat: Option<&mut Seat>,
     reload: Option<&mut Reload>,
     board: &Arc<Board>,
     metrics: &Arc<Metrics>,
     stop: &Stop,
 ) -> Served {
-    let leadership = seat.as_ref().map_or_else(Leadership::none, |seat| seat.leadership.clone());
-    let policy = session.config.policy(session.installation.clone());
+    let leadership = seat.as_ref().map_or_else(|| session.without_election(), |seat| seat.leadership.clone());
+    let policy = Policy { identity: me.to_owned(), ..session.config.policy(session.installation.clone()) };
     let mut engine = Engine::new(&session.azure_devops, &session.host, policy, session.settings(), Arc::clone(metrics))
         .under(leadership.clone())
         .reporting_to(Arc::clone(board));

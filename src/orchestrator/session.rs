@@ -36,7 +36,7 @@ pub(super) enum Unready {
 
 impl Session {
     /// Reaches the host of a configuration.
-    pub(super) async fn open(config: Config) -> Result<Self, (Config, Unready)> {
+    pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
         let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
             Ok(client) => client,
@@ -45,7 +45,7 @@ impl Session {
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config).await {
+        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity).await {
             Ok(reached) => reached,
             Err(HostError::Unavailable(message)) if !config.run_once => {
                 return Err((config, Unready::NotYet(message)));
@@ -62,10 +62,10 @@ impl Session {
     }
 
     /// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
-    pub(super) async fn begin(mut config: Config) -> Result<Self, ServeError> {
+    pub(super) async fn begin(mut config: Config, identity: &str) -> Result<Self, ServeError> {
         let mut last_told = String::new();
         loop {
-            match Self::open(config).await {
+            match Self::open(config, identity).await {
                 Ok(session) => return Ok(session),
                 Err((_, Unready::Never(error))) => return Err(error),
                 Err((same, Unready::NotYet(message))) => {
@@ -130,6 +130,14 @@ impl Session {
         let pools: Vec<_> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
         let lease = lease_name(&self.installation, &self.config.organization.url, &pools);
         Some(Place { namespace: kubernetes.namespace().to_owned(), lease })
+    }
+
+    /// Where nobody is elected.
+    pub(super) fn without_election(&self) -> Leadership {
+        match &self.host {
+            Host::Kubernetes(_) => Leadership::none(),
+            Host::Local(_) => Leadership::alone(),
+        }
     }
 
     /// Where the status goes.

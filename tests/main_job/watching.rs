@@ -50,6 +50,7 @@ fn start(request: i64) -> StartRun {
         purpose: Purpose::Request(RequestId(request)),
         attempt: 1,
         revision: String::new(),
+        recipe: Recipe::default(),
     }
 }
 

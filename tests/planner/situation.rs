@@ -19,6 +19,7 @@ pub(crate) fn template(name: &str, capabilities: Option<&[(&str, &str)]>) -> Age
         name: name.into(),
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
+        recipe: Recipe::default(),
         capabilities: capabilities.map(|pairs| pairs.iter().copied().collect()),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -38,6 +39,7 @@ pub(crate) fn policy(pools: Vec<PoolPolicy>) -> Policy {
         start_timeout: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(600),
         pools,
+        identity: "me".into(),
         retire: false,
     }
 }
@@ -82,6 +84,8 @@ pub(crate) fn run(name: &str, purpose: Purpose, phase: RunPhase) -> Run {
         runs_since: Some(at(-60)),
         trouble: None,
         agent_ended_at: None,
+        recipe: Recipe::default(),
+        held: None,
     }
 }
 

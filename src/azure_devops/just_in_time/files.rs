@@ -1,14 +1,11 @@
 //! The three files by which an agent is this one registered agent and no other, as `config.sh` would have written them
 //! into its root. Source: the agent's `ConfigurationStore`, `OAuthCredential` and `RSAFileKeyManager`.
 
-use std::fmt;
-
 use reqwest::Url;
-use secrecy::SecretString;
 use serde_json::json;
 
-use super::AgentKey;
-use crate::core::AgentId;
+use super::{AgentFiles, AgentKey};
+use crate::{azure_devops::PoolId, core::AgentId};
 
 /// The agent's work folder, below its root.
 const WORK_FOLDER: &str = "_work";
@@ -21,7 +18,7 @@ pub struct RegisteredAgent {
     /// Its name.
     pub name: String,
     /// The pool's number.
-    pub pool: super::super::PoolId,
+    pub pool: PoolId,
     /// The pool's name.
     pub pool_name: String,
     /// What the agent signs in as.
@@ -30,47 +27,33 @@ pub struct RegisteredAgent {
     pub authorization_url: String,
 }
 
-/// The contents of the files. They hold the private key of one agent, and no token.
-#[derive(Clone)]
-pub struct AgentFiles {
-    /// `.agent`: which agent, which pool, which organization.
-    pub agent: String,
-    /// `.credentials`: as whom it signs in, and where.
-    pub credentials: String,
-    /// `.credentials_rsaparams`: its private key.
-    pub key: SecretString,
-}
-
-impl fmt::Debug for AgentFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentFiles").field("agent", &self.agent).finish_non_exhaustive()
-    }
-}
-
-impl AgentFiles {
-    /// The files of an agent. `server_url` is the organization's or collection's URL as the agent shall call it.
-    #[must_use]
-    pub fn new(server_url: &str, agent: &RegisteredAgent, key: &AgentKey) -> Self {
-        let server_url = format!("{}/", server_url.trim_end_matches('/'));
-        let settings = json!({
-            "acceptTeeEula": true,
-            "agentId": agent.id.0,
-            "agentName": agent.name,
-            "poolId": agent.pool.0,
-            "poolName": agent.pool_name,
-            "serverUrl": server_url,
-            "workFolder": WORK_FOLDER,
-        });
-        let credentials = json!({
-            "scheme": "OAuth",
-            "data": {
-                "clientId": agent.client_id,
-                "authorizationUrl": agent.authorization_url,
-                "oauthEndpointUrl": token_endpoint(&server_url, &agent.authorization_url),
-            },
-        });
-        Self { agent: settings.to_string(), credentials: credentials.to_string(), key: key.file().into() }
-    }
+/// The files of an agent: which agent it is, as whom it signs in and where, and its private key. They hold no token.
+/// `server_url` is the organization's or collection's URL as the agent shall call it.
+#[must_use]
+pub fn files(server_url: &str, agent: &RegisteredAgent, key: &AgentKey) -> AgentFiles {
+    let server_url = format!("{}/", server_url.trim_end_matches('/'));
+    let settings = json!({
+        "acceptTeeEula": true,
+        "agentId": agent.id.0,
+        "agentName": agent.name,
+        "poolId": agent.pool.0,
+        "poolName": agent.pool_name,
+        "serverUrl": server_url,
+        "workFolder": WORK_FOLDER,
+    });
+    let credentials = json!({
+        "scheme": "OAuth",
+        "data": {
+            "clientId": agent.client_id,
+            "authorizationUrl": agent.authorization_url,
+            "oauthEndpointUrl": token_endpoint(&server_url, &agent.authorization_url),
+        },
+    });
+    AgentFiles::from([
+        (".agent", settings.to_string().into()),
+        (".credentials", credentials.to_string().into()),
+        (".credentials_rsaparams", key.file().into()),
+    ])
 }
 
 /// Where the agent asks for its token. Azure DevOps Services says it itself. An Azure DevOps Server may know itself by a
@@ -108,7 +91,10 @@ mod tests {
         for (server, endpoint) in [
             ("https://dev.azure.com/contoso/", told),
             ("https://contoso.visualstudio.com/", told),
-            ("https://tfs.example/tfs/DefaultCollection/", "https://tfs.example/tfs/DefaultCollection/_apis/oauth2/token?x=1"),
+            (
+                "https://tfs.example/tfs/DefaultCollection/",
+                "https://tfs.example/tfs/DefaultCollection/_apis/oauth2/token?x=1",
+            ),
             ("http://tfs.example:8080/tfs/X/", "http://tfs.example:8080/tfs/DefaultCollection/_apis/oauth2/token?x=1"),
         ] {
             assert_eq!(token_endpoint(server, told), endpoint, "{server}");

@@ -28,6 +28,12 @@ const SHORT: usize = LONG / 2;
 #[error("cannot make a key for an agent: {0}")]
 pub struct KeyError(String);
 
+impl KeyError {
+    pub(super) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 /// An RSA-2048 key pair. Its private numbers are wiped when it is dropped, and never shown.
 pub struct AgentKey {
     modulus: [u8; LONG],

@@ -1,3 +1,5 @@
+//! The keys as another library sees them, and the files.
+
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use secrecy::ExposeSecret as _;
@@ -63,15 +65,15 @@ fn a_key_shows_nothing_of_itself() {
         client_id: "c1".to_owned(),
         authorization_url: "https://vssps.example/token".to_owned(),
     };
-    let files = AgentFiles::new("https://dev.azure.com/org", &agent, &key);
+    let files = files("https://dev.azure.com/org", &agent, &key);
     assert!(!format!("{files:?}").contains(&BASE64_STANDARD.encode(key.private_numbers().d)));
-    let settings: Value = serde_json::from_str(&files.agent).unwrap();
+    let settings: Value = serde_json::from_str(files[".agent"].expose_secret()).unwrap();
     assert_eq!(
         settings,
         serde_json::json!({"acceptTeeEula": true, "agentId": 57, "agentName": "job-4711", "poolId": 11, "poolName": "k8s",
             "serverUrl": "https://dev.azure.com/org/", "workFolder": "_work"})
     );
-    let credentials: Value = serde_json::from_str(&files.credentials).unwrap();
+    let credentials: Value = serde_json::from_str(files[".credentials"].expose_secret()).unwrap();
     assert_eq!(
         credentials,
         serde_json::json!({"scheme": "OAuth", "data": {"clientId": "c1", "authorizationUrl": "https://vssps.example/token",

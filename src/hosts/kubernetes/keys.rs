@@ -25,6 +25,10 @@ pub(super) const REVISION: &str = "kubectl-ado/revision";
 pub(super) const ORGANIZATION: &str = "kubectl-ado/organization";
 /// Annotation: the Secret that the agent's token is mounted from.
 pub(super) const TOKEN_SECRET: &str = "kubectl-ado/token-secret";
+/// Annotation: how the agent gets the right to work, where that is not the organization's token.
+pub(super) const REGISTRATION: &str = "kubectl-ado/registration";
+/// Annotation: who makes the run ready, and since when. Gone when it is.
+pub(super) const HELD: &str = "kubectl-ado/held";
 /// Annotation: set where `ttlSecondsAfterFinished` is ours to change.
 pub(super) const MANAGED_TTL: &str = "kubectl-ado/managed-ttl";
 

@@ -11,6 +11,7 @@
 mod agent_jobs;
 mod calls;
 mod documents;
+mod equip;
 mod failure;
 mod feed;
 mod generations;
@@ -54,10 +55,10 @@ pub use render::{Rendered, render};
 use secret::Vault;
 use watching::{Clock, Watching};
 
-use super::{AgentHost, HostError, Started};
+use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource},
-    core::{Expectations, Installation, Purpose, Retention, Run, StartRun, StopReason, StopRun},
+    core::{EquipRun, Expectations, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun},
 };
 
 /// The shortest text that is recognized as a token; a shorter one may stand in a Job by chance.
@@ -68,6 +69,8 @@ pub struct KubernetesHost {
     client: Client,
     namespace: String,
     installation: Installation,
+    /// This process, as the Jobs that it makes ready name it.
+    identity: String,
     organization: String,
     retention: Retention,
     agents: BTreeMap<(String, String), AgentSpec>,
@@ -116,6 +119,7 @@ impl KubernetesHost {
             client,
             namespace: settings.namespace.clone(),
             installation,
+            identity: String::new(),
             organization: config.organization.url.clone(),
             retention: config.retention,
             agents: config.agents.clone(),
@@ -130,6 +134,12 @@ impl KubernetesHost {
         };
         host.warnings = host.try_templates()?;
         Ok(host)
+    }
+
+    /// The same host, for a process of that name.
+    #[must_use]
+    pub fn known_as(self, identity: &str) -> Self {
+        Self { identity: identity.to_owned(), ..self }
     }
 
     /// The client that it talks to its cluster with.
@@ -180,6 +190,7 @@ impl KubernetesHost {
                 purpose: Purpose::Slot(0),
                 attempt: 1,
                 revision: String::new(),
+                recipe: Recipe::default(),
             };
             warnings.extend(self.make(&run, &token)?.warnings);
         }
@@ -261,6 +272,14 @@ impl AgentHost for KubernetesHost {
             Err(_) => expectations.refused(&run.name, self.clock.now()),
         }
         created.map(|(started, _)| started)
+    }
+
+    async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
+        self.claim_job(run).await
+    }
+
+    async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
+        self.equip_job(name, files).await
     }
 
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {

@@ -49,6 +49,7 @@ pub fn render(
         purpose,
         attempt: 1,
         revision: policy.revision.clone(),
+        recipe: policy.recipe,
     };
     // A Secret of our making is named by a hash of the token, which is not known here.
     let token = settings.token_secret.clone();

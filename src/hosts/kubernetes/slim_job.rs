@@ -7,7 +7,7 @@ use kube::Resource;
 use serde::Deserialize;
 
 use super::{keys, slim::Slim};
-use crate::core::{Installation, Progress, Purpose, RequestId, Run, RunPhase};
+use crate::core::{Held, Installation, Progress, Purpose, Recipe, RequestId, Run, RunPhase};
 
 /// What is read of a Job.
 #[derive(Clone, Debug, Deserialize)]
@@ -62,6 +62,10 @@ struct Annotations {
     token_secret: Option<String>,
     #[serde(rename = "kubectl-ado/managed-ttl")]
     managed_ttl: Option<String>,
+    #[serde(rename = "kubectl-ado/registration")]
+    registration: Option<String>,
+    #[serde(rename = "kubectl-ado/held")]
+    held: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -214,6 +218,8 @@ impl SlimJob {
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
+            recipe: annotations.registration.as_deref().and_then(Recipe::of_name).unwrap_or_default(),
+            held: annotations.held.as_deref().map(|text| held(text, *creation_timestamp)),
         })
     }
 
@@ -234,6 +240,16 @@ impl SlimJob {
             }
         }
     }
+}
+
+/// The mark that says who makes a run ready, as an annotation.
+pub(super) fn held_mark(held: &Held) -> String {
+    format!("{} {:.3}", held.by, held.since)
+}
+
+fn held(mark: &str, created_at: Timestamp) -> Held {
+    let (by, since) = mark.split_once(' ').unwrap_or((mark, ""));
+    Held { by: by.to_owned(), since: since.parse().unwrap_or(created_at) }
 }
 
 #[cfg(test)]

@@ -24,10 +24,10 @@ use self::{
     folder::{Folder, Record},
     launch::Launcher,
 };
-use super::{AgentHost, HostError, Started};
+use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{LocalConfig, TokenSource},
-    core::{Installation, Retention, Run, StartRun, StopRun},
+    core::{EquipRun, Installation, Retention, Run, StartRun, StopRun},
 };
 
 mod end;
@@ -173,7 +173,23 @@ impl LocalHost {
     }
 }
 
+impl LocalHost {
+    /// The same host, for a process of that name.
+    #[must_use]
+    pub fn known_as(self, _identity: &str) -> Self {
+        self
+    }
+}
+
 impl AgentHost for LocalHost {
+    async fn claim(&self, _run: &EquipRun) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn equip(&self, _name: &str, _files: &AgentFiles) -> Result<(), HostError> {
+        Ok(())
+    }
+
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         self.blocking(Shared::runs).await
     }

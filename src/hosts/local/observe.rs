@@ -39,6 +39,8 @@ pub(super) fn observe(
             runs_since: Some(record.created_at),
             trouble: None,
             agent_ended_at: None,
+            recipe: crate::core::Recipe::default(),
+            held: None,
         });
     }
     Ok(runs)

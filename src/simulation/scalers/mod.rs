@@ -135,6 +135,7 @@ impl Names {
                 purpose: Purpose::Slot(self.0),
                 attempt: 1,
                 revision: String::new(),
+                recipe: crate::core::Recipe::default(),
             })
         };
         (0..count).map(|_| start()).collect()

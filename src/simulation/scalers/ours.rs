@@ -43,6 +43,7 @@ impl Ours {
             name: kind.name.clone(),
             name_prefix: core::DEFAULT_PREFIX.to_owned(),
             revision: REVISION.to_owned(),
+            recipe: crate::core::Recipe::default(),
             // One template accepts everything, as with the environment variables alone.
             capabilities: several.then(|| kind.capabilities.clone()),
             ignore_demands: Vec::new(),
@@ -61,6 +62,7 @@ impl Ours {
                 templates: templates.collect(),
                 paused: None,
             }],
+            identity: String::new(),
             retire: false,
         };
         Self { policy, kinds: kinds.merged.clone(), agents: Vec::new(), replaced: 0, idle: None }
@@ -140,6 +142,7 @@ fn at_work(number: u32, kind: &Kind, now: Timestamp) -> (Run, core::Agent) {
         purpose: Purpose::Slot(number),
         attempt: 1,
         revision: REVISION.to_owned(),
+        recipe: crate::core::Recipe::default(),
     };
     let agent = core::Agent {
         id: AgentId(i64::from(number)),
@@ -157,7 +160,7 @@ fn at_work(number: u32, kind: &Kind, now: Timestamp) -> (Run, core::Agent) {
 
 /// All that a plan wants done.
 fn orders(plan: Plan) -> Vec<Order> {
-    let Plan { starts, stops, agents, pools: _, wake_at: _ } = plan;
+    let Plan { starts, equips: _, stops, agents, pools: _, wake_at: _ } = plan;
     let starts = starts.into_iter().map(Order::Start);
     let stops = stops.into_iter().map(|stop| Order::Stop(stop.name));
     let agents = agents.into_iter().map(|action| match action.change {

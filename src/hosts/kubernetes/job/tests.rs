@@ -94,6 +94,7 @@ impl Setup {
             purpose: self.purpose,
             attempt: 2,
             revision: "r1".to_owned(),
+            recipe: Recipe::default(),
         };
         make_job(
             &run,
