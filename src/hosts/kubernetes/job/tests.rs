@@ -67,7 +67,8 @@ impl Setup {
     fn of(job: Option<Value>) -> Self {
         let job_template =
             job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
-        let agent = AgentSpec { image: None, os: Os::Linux, job_template };
+        let agent =
+            AgentSpec { image: None, os: Os::Linux, job_template, registration: crate::config::Registration::Auto };
         Self { agent, docker_socket: None, purpose: Purpose::Request(RequestId(42)) }
     }
 
@@ -94,7 +95,7 @@ impl Setup {
             purpose: self.purpose,
             attempt: 2,
             revision: "r1".to_owned(),
-            recipe: Recipe::default(),
+            recipe: crate::core::Recipe::default(),
         };
         make_job(
             &run,
