@@ -7,7 +7,7 @@ pub mod local;
 
 pub use host::{Host, Reached};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 
@@ -43,6 +43,13 @@ pub trait AgentHost {
     /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
     /// has taken its name, which is left alone.
     async fn stop(&self, run: &StopRun) -> Result<(), HostError>;
+
+    /// Says which runs have an agent with a job request, so that whoever empties a node waits for them. It is enough to name
+    /// those that are known: a mark stays until its run has ended. Cheap when there is nothing new; a host that nobody
+    /// takes agents from does nothing.
+    async fn mark_busy(&self, _names: &BTreeSet<String>) -> Result<(), HostError> {
+        Ok(())
+    }
 
     /// Puts away what ended runs left behind and what no run needs any more. `runs` is what [`AgentHost::runs`] last
     /// said. Called after each pass; cheap when there is nothing to do.
