@@ -189,8 +189,11 @@ impl Pause {
 pub struct TemplateReport {
     /// Its name.
     pub name: String,
-    /// How its agents register.
+    /// How its agents get the right to work: `just-in-time`, `init-container` or `token`.
     pub registration: String,
+    /// Why they get it in no safer way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration_reason: Option<String>,
     /// Live agents made from it.
     pub live: u32,
     /// Agents kept alive at this time of the week.

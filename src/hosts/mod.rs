@@ -40,16 +40,15 @@ pub trait AgentHost {
     /// somebody else has claimed it meanwhile.
     async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError>;
 
-    /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
-    /// has taken its name, which is left alone.
-    async fn stop(&self, run: &StopRun) -> Result<(), HostError>;
-
-    /// Says which runs have an agent with a job request, so that whoever empties a node waits for them. It is enough to name
-    /// those that are known: a mark stays until its run has ended. Cheap when there is nothing new; a host that nobody
-    /// takes agents from does nothing.
+    /// Makes known which runs have a job, so that whoever may end them lets them finish. Repeating it is harmless, and a
+    /// host that knows nobody of the kind does nothing.
     async fn mark_busy(&self, _names: &BTreeSet<String>) -> Result<(), HostError> {
         Ok(())
     }
+
+    /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
+    /// has taken its name, which is left alone.
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError>;
 
     /// Puts away what ended runs left behind and what no run needs any more. `runs` is what [`AgentHost::runs`] last
     /// said. Called after each pass; cheap when there is nothing to do.

@@ -20,7 +20,7 @@ fn start(name: &str) -> StartRun {
         purpose: Purpose::Request(RequestId(1)),
         attempt: 1,
         revision: "r".into(),
-        recipe: Recipe::default(),
+        recipe: crate::core::Recipe::default(),
     }
 }
 
