@@ -114,13 +114,6 @@ impl AgentHost for Host {
         }
     }
 
-    async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
-        match self {
-            Self::Kubernetes(host) => host.mark_busy(names).await,
-            Self::Local(host) => host.mark_busy(names).await,
-        }
-    }
-
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.stop(run).await,
@@ -132,6 +125,13 @@ impl AgentHost for Host {
         match self {
             Self::Kubernetes(host) => host.changed().await,
             Self::Local(host) => host.changed().await,
+        }
+    }
+
+    async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.mark_busy(names).await,
+            Self::Local(host) => host.mark_busy(names).await,
         }
     }
 
