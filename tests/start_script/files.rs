@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use serde_json::Value;
 
-use crate::stage::{IDENTITY, Running, Stage, ended, mode, names};
+use crate::stage::{IDENTITY, Stage, ended, mode, names};
 
 #[test]
 fn an_agent_with_files_runs_without_a_token_and_takes_no_registration_back() {
@@ -27,7 +27,7 @@ fn a_token_that_is_given_all_the_same_reaches_nobody() {
     let token_file = stage.files().join("token");
     fs::write(&token_file, "s3cr3t").unwrap();
     script.env("AZP_TOKEN", "s3cr3t").env("VSTS_AGENT_INPUT_TOKEN", "s3cr3t").env("AZP_TOKEN_FILE", token_file);
-    let script = Running::start(script);
+    let script = stage.start(script);
     stage.until("listening");
     let environment = stage.environment();
     for name in ["AZP_TOKEN", "AZP_TOKEN_FD", "AZP_TOKEN_FILE", "VSTS_AGENT_INPUT_TOKEN"] {

@@ -5,7 +5,7 @@ use crate::stage::{IDENTITY, Running, Stage};
 fn with_files(behaviour: &str) -> (Stage, Running) {
     let stage = Stage::new(behaviour);
     stage.lay(&IDENTITY);
-    let script = Running::start(stage.with_files());
+    let script = stage.start(stage.with_files());
     (stage, script)
 }
 
@@ -14,9 +14,8 @@ fn a_busy_agent_with_files_gets_no_signal_and_finishes_its_job() {
     let (stage, mut script) = with_files("busy");
     stage.until("working");
     script.terminate();
+    stage.until_said("asked to stop: waiting for the running job");
     script.terminate();
-    // Nothing tells that a signal is being ignored: it has had the time of many looks.
-    std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(script.is_running());
     stage.go();
     assert_eq!(script.code(), Some(0), "the agent's own code");
@@ -35,7 +34,7 @@ fn an_idle_agent_with_files_is_ended_and_its_registration_left_to_whoever_made_i
 #[test]
 fn an_idle_agent_with_a_token_takes_its_registration_back_first() {
     let stage = Stage::new("idle");
-    let script = Running::start(stage.with_token());
+    let script = stage.start(stage.with_token());
     stage.until("listening");
     script.terminate();
     assert_eq!(script.code(), Some(143));

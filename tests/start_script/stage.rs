@@ -66,7 +66,9 @@ update)
 esac
 "#;
 
+/// Goes by its name, as a program that is no script does.
 const WORKER: &str = r"#!/usr/bin/env bash
+printf Agent.Worker >/proc/$$/comm
 trap 'echo the job was disturbed >>calls' TERM
 touch working
 until [[ -e go ]]; do sleep 0.02; done
@@ -167,6 +169,21 @@ impl Stage {
         until(file, || self.root().join(file).exists());
     }
 
+    /// Starts a script and writes down what it says.
+    pub(crate) fn start(&self, mut script: Command) -> Running {
+        std::os::unix::process::CommandExt::process_group(&mut script, 0);
+        let said = fs::File::create(self.said()).unwrap();
+        Running(script.stdout(said).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn until_said(&self, text: &str) {
+        until(text, || fs::read_to_string(self.said()).unwrap().contains(text));
+    }
+
+    fn said(&self) -> PathBuf {
+        self.folder.path().join("said")
+    }
+
     pub(crate) fn go(&self) {
         fs::write(self.root().join("go"), "").unwrap();
     }
@@ -211,11 +228,6 @@ pub(crate) fn ended(mut script: Command) -> Ended {
 pub(crate) struct Running(Child);
 
 impl Running {
-    pub(crate) fn start(mut script: Command) -> Self {
-        std::os::unix::process::CommandExt::process_group(&mut script, 0);
-        Self(script.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
