@@ -4,10 +4,11 @@
 //! FOLDER/lock                 held while a run is made or removed
 //! FOLDER/installation-id      who we are, unless INSTALLATION_ID says so
 //! FOLDER/logs/NAME.log        what the run printed
-//! FOLDER/runs/NAME/run.json   what it was started for; a folder without it was never finished
-//!                 /process    which process it is, written by that process
+//! FOLDER/runs/NAME/run.json   what it was started for, and who holds it; a folder without it was never finished
+//!                 /process    which process it is, written by that process, and by one alone
 //!                 /exit       its exit code, or in words why there is none
-//!                 /token, start.sh, script (its process), agent/, home/, tmp/    gone when the run has ended
+//!                 /token, files/ (in its place), start.sh, script (its process), agent/, home/, tmp/
+//!                             gone when the run has ended
 //! ```
 
 use std::{
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{Installation, Purpose, RequestId, StartRun, short_hash},
+    core::{Held, Installation, Purpose, Recipe, RequestId, StartRun, short_hash},
     hosts::HostError,
 };
 
@@ -34,7 +35,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const INSTALLATION_ID_LENGTH: usize = 26;
 
 /// What a run needs only while it lives.
-const DISPOSABLE: [&str; 6] = ["token", "start.sh", "script", "agent", "home", "tmp"];
+const DISPOSABLE: [&str; 7] = ["token", "files", "start.sh", "script", "agent", "home", "tmp"];
 
 /// Counts drafts of files, so that two threads never write the same one.
 static DRAFTS: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +58,22 @@ pub(super) struct Record {
     pub(super) attempt: u32,
     #[serde(default)]
     pub(super) revision: String,
+    /// The name of its recipe.
+    #[serde(default)]
+    registration: String,
     pub(super) created_at: Timestamp,
+    /// When it got the files of its agent, where it had to wait for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    equipped_at: Option<Timestamp>,
+    /// Who makes it ready. Means nothing any more once there is a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<RecordedHeld>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RecordedHeld {
+    by: String,
+    since: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +96,39 @@ impl Record {
             },
             attempt: run.attempt,
             revision: run.revision.clone(),
+            registration: recipe(run.recipe).name().to_owned(),
             created_at: Timestamp::now(),
+            equipped_at: None,
+            held: None,
         }
+    }
+
+    /// How its agent gets the right to work. A run of an earlier version has a token.
+    pub(super) fn recipe(&self) -> Recipe {
+        Recipe::of_name(&self.registration).map_or(Recipe::Token, recipe)
+    }
+
+    /// Who makes it ready, if it was not.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.held.as_ref().map(|held| Held { by: held.by.clone(), since: held.since })
+    }
+
+    /// The same, to be made ready by that process.
+    pub(super) fn held_by(mut self, identity: &str) -> Self {
+        self.held = Some(RecordedHeld { by: identity.to_owned(), since: Timestamp::now() });
+        self
+    }
+
+    /// The same, with all that it needs.
+    pub(super) fn equipped(mut self) -> Self {
+        self.held = None;
+        self.equipped_at = Some(Timestamp::now());
+        self
+    }
+
+    /// When its process was started.
+    pub(super) fn started_at(&self) -> Timestamp {
+        self.equipped_at.unwrap_or(self.created_at)
     }
 
     pub(super) fn purpose(&self) -> Purpose {
@@ -89,6 +136,14 @@ impl Record {
             RecordedPurpose::Request(id) => Purpose::Request(id),
             RecordedPurpose::Slot(slot) => Purpose::Slot(slot),
         }
+    }
+}
+
+/// There are no init containers here: the configuration refuses them, and what comes all the same has a token.
+pub(super) fn recipe(asked: Recipe) -> Recipe {
+    match asked {
+        Recipe::JustInTime => Recipe::JustInTime,
+        Recipe::InitContainer | Recipe::Token => Recipe::Token,
     }
 }
 
@@ -143,6 +198,13 @@ impl Folder {
             fix: Some(format!("end its processes, if any, and delete {}", self.run(name).display())),
         })?;
         Ok(Some(record))
+    }
+
+    /// Writes down what a run was started for.
+    pub(super) fn write_record(&self, name: &str, record: &Record) -> Result<(), HostError> {
+        let path = self.run(name).join("run.json");
+        let text = serde_json::to_vec_pretty(record).map_err(|error| HostError::Unavailable(error.to_string()))?;
+        write(&path, &text).map_err(failed("write", &path))
     }
 
     /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying. A process that
