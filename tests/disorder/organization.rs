@@ -1,7 +1,7 @@
 //! Azure DevOps' own side: the sandbox's state machine on this schedule's clock, and how it was a while ago.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,6 +27,8 @@ struct Shared {
     /// How it was from each of these moments on.
     past: Mutex<VecDeque<(Instant, Arc<State>)>>,
     versions: watch::Sender<u64>,
+    /// The key that each agent was registered with last, by pool and agent.
+    keys: Mutex<BTreeMap<(i64, i64), String>>,
 }
 
 impl Organization {
@@ -34,7 +36,8 @@ impl Organization {
     pub(crate) fn with_pools(pools: &[String]) -> Self {
         let state = State::new(Rules::default());
         let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
-        let shared = Shared { state: Mutex::new(state), past, versions: watch::Sender::new(0) };
+        let versions = watch::Sender::new(0);
+        let shared = Shared { state: Mutex::new(state), past, versions, keys: Mutex::default() };
         let organization = Self(Arc::new(shared));
         for pool in pools {
             organization.change(|state, now| {
@@ -82,6 +85,16 @@ impl Organization {
         let past = self.0.past.lock().unwrap();
         let later = past.partition_point(|(at, _)| *at <= moment);
         look(&past[later.saturating_sub(1)].1)
+    }
+
+    /// An agent is registered with this key from now on.
+    pub(crate) fn note_key(&self, pool: i64, agent: i64, key: String) {
+        self.0.keys.lock().unwrap().insert((pool, agent), key);
+    }
+
+    /// Whether this is the key that an agent was registered with last.
+    pub(crate) fn has_key(&self, pool: i64, agent: i64, key: &str) -> bool {
+        self.0.keys.lock().unwrap().get(&(pool, agent)).is_some_and(|known| known == key)
     }
 
     /// Tells of each change.

@@ -75,6 +75,8 @@ pub(crate) struct Storm {
     pub(crate) ends: Instant,
     /// The Jobs whose creation was on its way for long.
     pub(crate) slow_creates: Arc<Mutex<BTreeSet<String>>>,
+    /// The agents that were given a key when nobody waited for it any more.
+    pub(crate) late_keys: Arc<Mutex<BTreeSet<String>>>,
     /// How often the job requests were shown as they had been a while ago.
     pub(crate) stale_looks: Arc<AtomicUsize>,
 }
@@ -89,6 +91,7 @@ impl Storm {
             rate,
             ends: Instant::now() + lasts,
             slow_creates: Arc::default(),
+            late_keys: Arc::default(),
             stale_looks: Arc::default(),
         }
     }
