@@ -1,7 +1,8 @@
-//! An agent: it registers, waits for a job, does it, and goes. Whoever drops it pulls the plug.
+//! An agent: it registers or is registered, waits for a job, does it, and goes. Whoever drops it pulls the plug.
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kubectl_ado::{
     core::INSTALLATION_CAPABILITY,
     sandbox::{
@@ -9,12 +10,13 @@ use kubectl_ado::{
         state::{MessageContent, SessionDraft},
     },
 };
+use serde_json::Value;
 use tokio::{
     sync::watch::Receiver,
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::organization::Organization;
+use crate::{books::variable, organization::Organization};
 
 /// Who an agent is, and how it goes about its life.
 #[derive(Clone, Debug)]
@@ -27,17 +29,63 @@ pub(crate) struct Plan {
     pub(crate) work: Duration,
     /// Whether it removes its registration when it has done its job.
     pub(crate) removes_itself: bool,
+    /// Those of a just-in-time agent.
+    pub(crate) files: Option<Files>,
 }
 
-/// A whole life.
-pub(crate) async fn live(organization: &Organization, plan: &Plan) {
-    let Some((pool, agent)) = register(organization, plan) else { return };
-    let Some(mut session) = Session::open(organization, pool, agent).await else { return };
+/// The files of an agent that is registered already, as far as they are read here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) pool: i64,
+    pub(crate) agent: i64,
+    pub(crate) serial: String,
+}
+
+impl Files {
+    /// The Secret that a pod mounts them from, if its agent is a just-in-time one.
+    pub(crate) fn secret_of(pod_spec: &Value) -> Option<&str> {
+        variable(&pod_spec["containers"][0], "AZP_AGENT_FILES")?;
+        pod_spec["volumes"].as_array()?.iter().find_map(|volume| volume["secret"]["secretName"].as_str())
+    }
+
+    /// Reads them from that Secret.
+    pub(crate) fn of(secret: &Value) -> Self {
+        let file = |name: &str| -> Value {
+            let text = STANDARD.decode(secret["data"][name].as_str().unwrap()).unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        let (settings, key) = (file(".agent"), file(".credentials_rsaparams"));
+        Self {
+            pool: settings["poolId"].as_i64().unwrap(),
+            agent: settings["agentId"].as_i64().unwrap(),
+            serial: key["modulus"].as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+/// That the organization knows no such agent, or another key of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CannotSignIn;
+
+/// A whole life. One that has files is this one agent and no other: it neither registers nor removes itself.
+pub(crate) async fn live(organization: &Organization, plan: &Plan) -> Result<(), CannotSignIn> {
+    if let Some(Files { pool, agent, serial }) = &plan.files {
+        let is_registered = organization.see(|state| state.agent(*pool, *agent).is_ok());
+        if !is_registered || !organization.has_key(*pool, *agent, serial) {
+            return Err(CannotSignIn);
+        }
+        let Some(mut session) = Session::open(organization, *pool, *agent).await else { return Err(CannotSignIn) };
+        session.serve(plan).await;
+        return Ok(());
+    }
+    let Some((pool, agent)) = register(organization, plan) else { return Ok(()) };
+    let Some(mut session) = Session::open(organization, pool, agent).await else { return Ok(()) };
     session.serve(plan).await;
     drop(session);
     if plan.removes_itself {
         let _ = organization.change(|state, now| state.remove_agent(pool, agent, now));
     }
+    Ok(())
 }
 
 fn register(organization: &Organization, plan: &Plan) -> Option<(i64, i64)> {

@@ -25,15 +25,17 @@ pub(crate) struct MadeJob {
 struct Notes {
     /// Every Job that was ever made, by its uid.
     made: BTreeMap<String, MadeJob>,
-    /// Jobs whose agents died before they were online.
+    /// Jobs whose agents ended before they were online.
     died: BTreeSet<String>,
+    /// Those of them whose agents could not sign in.
+    strangers: BTreeSet<String>,
     /// Jobs whose agents did a job.
     worked: BTreeSet<String>,
     /// Jobs that were deleted before either.
     taken_back: BTreeSet<String>,
     /// Those of them whose job requests still waited.
     needed: BTreeSet<String>,
-    /// Jobs that came to be when their job requests had been taken by other agents.
+    /// Jobs that came to be when their job requests had been taken by other agents, or might be.
     overtaken: BTreeSet<String>,
     /// Jobs that came to be when their pool had its most already.
     too_many: BTreeSet<String>,
@@ -81,9 +83,11 @@ impl Books {
         };
         self.storm.log.note(format!("made {made:?}"));
         let is_late = self.rivals || self.storm.slow_creates.lock().unwrap().contains(&made.name);
+        // Another one was started in its place, be it for this job request or for one whose agent took this one.
+        let is_given_up = self.storm.late_creates.lock().unwrap().contains(&made.name);
         let is_taken = self.phase(&made.request).is_some_and(|phase| phase > Phase::Queued);
         let mut notes = self.notes.lock().unwrap();
-        if is_late && is_taken {
+        if is_given_up || is_late && is_taken {
             notes.overtaken.insert(uid.to_owned());
         }
         if self.most.is_some_and(|most| notes.live_in(&made.pool) >= most) {
@@ -122,6 +126,26 @@ impl Books {
             self.notes.lock().unwrap().died.insert(uid.to_owned());
         }
         dies
+    }
+
+    /// An agent ended because it could not sign in.
+    pub(crate) fn cannot_sign_in(&self, uid: &str) {
+        let mut notes = self.notes.lock().unwrap();
+        let Some(MadeJob { name, .. }) = notes.made.get(uid).cloned() else { return };
+        self.storm.log.note(format!("the agent {name} cannot sign in"));
+        notes.died.insert(uid.to_owned());
+        notes.strangers.insert(uid.to_owned());
+        // Where several act at once, one who was held up may register the agent anew when another has claimed its Job. And
+        // what was sent may arrive when its sender has given it up or is dead.
+        let is_claimed = self.rivals && self.storm.claimed.lock().unwrap().contains(&name);
+        if !is_claimed && !self.storm.late_keys.lock().unwrap().contains(&name) {
+            notes.wrongs.push(format!("the agent {name} cannot sign in"));
+        }
+    }
+
+    /// How many agents could not sign in.
+    pub(crate) fn strangers(&self) -> usize {
+        self.notes.lock().unwrap().strangers.len()
     }
 
     /// An agent has done its job.
@@ -182,14 +206,11 @@ impl Books {
         self.organization.see(|state| state.requests().filter(|request| which(request)).count())
     }
 
-    /// What the agent of a Job is to do, by the environment of its container.
-    pub(crate) fn plan(&self, container: &Value, dice: &Dice) -> agent::Plan {
-        let variable = |name: &str| {
-            let mut variables = container["env"].as_array().into_iter().flatten();
-            let found = variables.find(|variable| variable["name"] == name);
-            found.and_then(|variable| variable["value"].as_str()).unwrap_or_default().to_owned()
-        };
+    /// What the agent of a Job is to do, by the environment of its container and the files that it finds.
+    pub(crate) fn plan(&self, container: &Value, files: Option<agent::Files>, dice: &Dice) -> agent::Plan {
+        let variable = |name| variable(container, name).unwrap_or_default().to_owned();
         agent::Plan {
+            files,
             pool: variable("AZP_POOL"),
             name: variable("AZP_AGENT_NAME"),
             installation: variable("KUBECTL_ADO_INSTALLATION"),
@@ -206,6 +227,12 @@ impl Books {
     pub(crate) fn storm(&self) -> &Storm {
         &self.storm
     }
+}
+
+/// A variable of a container's environment.
+pub(crate) fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    let mut variables = container["env"].as_array().into_iter().flatten();
+    variables.find(|variable| variable["name"] == name)?["value"].as_str()
 }
 
 /// Whether an agent had the job to its end, be it that it was told then to stop.

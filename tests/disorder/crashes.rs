@@ -1,18 +1,23 @@
 //! A crash at every single await point of a pass. Whatever the dead orchestrator had sent still arrives; the next one
-//! finds things as they are and leaves exactly one Job for each job request.
+//! finds things as they are and leaves exactly one Job for each job request, and nothing half done.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kubectl_ado::sandbox::JobSpec;
+use kubectl_ado::{config::Registration, core::Recipe, sandbox::JobSpec};
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    agent::Files,
     clock,
-    cluster::{Cluster, Object, resource::JOBS},
+    cluster::{
+        Cluster, Key, Object,
+        resource::{JOBS, SECRETS},
+    },
     dice::Dice,
     orchestrator::{Mortal, Orchestrator, config},
     organization::Organization,
+    remains::Remains,
     storm::{Log, Storm, Tempo},
 };
 
@@ -25,6 +30,23 @@ const ARRIVED: Duration = Duration::from_secs(1);
 /// A pass of a good orchestrator takes no more polls than this.
 const MANY: u64 = 100_000;
 
+/// Until then nobody takes up what another one was doing, who may go on with it.
+const HELD: Duration = Duration::from_secs(61);
+
+/// After this time the registrations of the dead are swept.
+const SWEPT: Duration = Duration::from_secs(121);
+
+/// How agents get the right to work, and whether each orchestrator knows that the one before it has stopped.
+#[derive(Clone, Copy)]
+struct Way {
+    recipe: Recipe,
+    elected: bool,
+}
+
+const TOKEN: Way = Way { recipe: Recipe::Token, elected: false };
+const JUST_IN_TIME: Way = Way { recipe: Recipe::JustInTime, elected: false };
+const ELECTED: Way = Way { recipe: Recipe::JustInTime, elected: true };
+
 struct Scene {
     cluster: Cluster,
     organization: Organization,
@@ -32,15 +54,17 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(Way { recipe, elected }: Way) -> Self {
         clock::begin();
         let log = Log::default();
         let storm = Storm::new(Dice::of(1), Tempo::LIFELIKE, log, 0.0, Duration::ZERO);
         let cluster = Cluster::with_namespace(NAMESPACE);
         let organization = Organization::with_pools(&[POOL.to_owned()]);
-        let config = config(&[("AGENT_POOLS", POOL), ("JOB_NAMESPACE", NAMESPACE)]);
-        let upstream = cluster.client();
-        let orchestrator = Orchestrator { config, upstream, organization: organization.clone(), storm };
+        let mut config = config(&[("AGENT_POOLS", POOL), ("JOB_NAMESPACE", NAMESPACE)]);
+        config.agents.values_mut().for_each(|agent| agent.registration = Registration::Only(recipe));
+        let (upstream, lives) = (cluster.client(), Arc::default());
+        let organization_of_it = organization.clone();
+        let orchestrator = Orchestrator { config, upstream, organization: organization_of_it, storm, elected, lives };
         Self { cluster, organization, orchestrator }
     }
 
@@ -77,6 +101,30 @@ impl Scene {
             .collect()
     }
 
+    /// What is not as it has to be: every live Job goes on, and its agent can sign in with what is in its Secret.
+    fn wrongs(&self) -> Vec<String> {
+        let remains = Remains::of(&self.cluster, NAMESPACE);
+        let mut wrongs = [remains.half_done(), remains.orphans(&self.organization)].concat();
+        let secrets = self.cluster.all(SECRETS, NAMESPACE);
+        let files = secrets.iter().filter(|secret| secret.owner().is_some());
+        for secret in files {
+            let Files { pool, agent, serial } = Files::of(&secret.value);
+            let is_registered = self.organization.see(|state| state.agent(pool, agent).is_ok());
+            let job = self.cluster.get(&Key::new(JOBS, NAMESPACE, secret.metadata("name")));
+            let is_live = job.is_some_and(|job| job.value["status"]["conditions"].is_null());
+            if is_live && !(is_registered && self.organization.has_key(pool, agent, &serial)) {
+                wrongs.push(format!("the agent {} cannot sign in", secret.metadata("name")));
+            }
+        }
+        wrongs
+    }
+
+    /// Whether a Job waits for its agent's files.
+    fn holds(&self) -> bool {
+        let jobs = self.cluster.all(JOBS, NAMESPACE);
+        jobs.iter().any(|job| !job.value["metadata"]["annotations"]["kubectl-ado/held"].is_null())
+    }
+
     /// The only agent dies.
     fn lose_an_agent(&self) {
         let changes = self.cluster.changes_since(0);
@@ -89,20 +137,29 @@ impl Scene {
 }
 
 /// Runs a scene with a crash after each number of polls there is, and gives how many there were.
-fn crash_everywhere(before: &impl AsyncFn(&Scene), expected: &[(&str, &str)]) -> u64 {
+fn crash_everywhere(way: Way, before: &impl AsyncFn(&Scene), expected: &[(&str, &str)]) -> u64 {
     let expected: BTreeSet<(String, String)> =
         expected.iter().map(|(request, attempt)| ((*request).to_owned(), (*attempt).to_owned())).collect();
     for polls in 1..MANY {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let ended = runtime.block_on(async {
-            let scene = Scene::new();
+            let scene = Scene::new(way);
             before(&scene).await;
             let ended = scene.pass_until(polls).await;
             scene.pass().await;
+            if way.recipe == Recipe::JustInTime && !way.elected {
+                sleep(HELD).await;
+            }
             scene.pass().await;
             let made = scene.made();
             assert_eq!(made.len(), expected.len(), "after a crash at poll {polls}: {made:?}");
             assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), expected, "after a crash at poll {polls}");
+            if !scene.wrongs().is_empty() {
+                sleep(SWEPT).await;
+                scene.pass().await;
+            }
+            assert_eq!(scene.wrongs(), [""; 0], "after a crash at poll {polls}");
+            assert_eq!(scene.made().len(), expected.len(), "after a crash at poll {polls}");
             ended
         });
         if ended {
@@ -112,23 +169,66 @@ fn crash_everywhere(before: &impl AsyncFn(&Scene), expected: &[(&str, &str)]) ->
     panic!("a pass does not come to its end");
 }
 
-#[test]
-fn a_crash_at_any_await_point_of_the_first_pass_leaves_one_job_for_each_request() {
+fn of_the_first_pass(way: Way) {
     let expected = [("1", "1"), ("2", "1"), ("3", "1")];
-    let points = crash_everywhere(&async |scene: &Scene| scene.queue(3), &expected);
+    let points = crash_everywhere(way, &async |scene: &Scene| scene.queue(3), &expected);
     println!("{points} await points");
     assert!(points > 10, "a pass has more await points than {points}");
 }
 
-#[test]
-fn a_crash_at_any_await_point_of_a_pass_that_replaces_an_agent_leaves_one_job_for_each_attempt() {
+fn of_a_pass_that_replaces_an_agent(way: Way) {
     let before = async |scene: &Scene| {
         scene.queue(1);
         scene.pass().await;
         scene.lose_an_agent();
         sleep(Duration::from_secs(60)).await;
     };
-    let points = crash_everywhere(&before, &[("1", "1"), ("1", "2")]);
+    let points = crash_everywhere(way, &before, &[("1", "1"), ("1", "2")]);
     println!("{points} await points");
     assert!(points > 10, "a pass has more await points than {points}");
+}
+
+/// The one before died when its Jobs had just been made.
+fn of_a_pass_that_takes_up_held_jobs(way: Way) {
+    let before = async |scene: &Scene| {
+        scene.queue(2);
+        for polls in 1..MANY {
+            scene.pass_until(polls).await;
+            if scene.holds() {
+                break;
+            }
+        }
+        sleep(HELD).await;
+    };
+    let points = crash_everywhere(way, &before, &[("1", "1"), ("2", "1")]);
+    println!("{points} await points");
+    assert!(points > 20, "a pass has more await points than {points}");
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_the_first_pass_leaves_one_job_for_each_request() {
+    of_the_first_pass(TOKEN);
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_a_pass_that_replaces_an_agent_leaves_one_job_for_each_attempt() {
+    of_a_pass_that_replaces_an_agent(TOKEN);
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_registering_agents_leaves_nothing_half_done() {
+    of_the_first_pass(JUST_IN_TIME);
+    of_the_first_pass(ELECTED);
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_replacing_a_registered_agent_leaves_nothing_half_done() {
+    of_a_pass_that_replaces_an_agent(JUST_IN_TIME);
+    of_a_pass_that_replaces_an_agent(ELECTED);
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_taking_up_what_a_dead_one_left_leaves_nothing_half_done() {
+    of_a_pass_that_takes_up_held_jobs(JUST_IN_TIME);
+    of_a_pass_that_takes_up_held_jobs(ELECTED);
 }

@@ -3,19 +3,23 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use kube::Client;
 use kubectl_ado::{
-    config::{Config, Environment, HostConfig, KubernetesConfig},
+    config::{AgentSpec, Config, Environment, HostConfig, KubernetesConfig},
+    core::Policy,
     hosts::{
         HostError,
         kubernetes::{KubernetesHost, prepare},
     },
-    orchestrator::{Engine, Metrics, Outcome, Settings, Stopper, stop_pair},
+    orchestrator::{Engine, Leadership, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
 };
 use tokio::time::{sleep, timeout};
 
@@ -28,6 +32,10 @@ pub(crate) struct Orchestrator {
     pub(crate) upstream: Client,
     pub(crate) organization: Organization,
     pub(crate) storm: Storm,
+    /// Whether it knows that whoever acted before it has stopped.
+    pub(crate) elected: bool,
+    /// How many lives there were, of all orchestrators.
+    pub(crate) lives: Arc<AtomicU64>,
 }
 
 /// How a life ends.
@@ -65,15 +73,22 @@ impl Orchestrator {
         let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace);
         let azure_devops = FakeAzureDevOps { organization: self.organization.clone(), storm: self.storm.fork() };
         let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?.by_clock(clock::now());
+        // Nobody ever had this name before.
+        let identity = format!("orchestrator-{}", self.lives.fetch_add(1, Ordering::Relaxed));
+        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?;
+        let host = host.known_as(&identity).by_clock(clock::now());
         host.apply_documents().await;
-        let policy = self.config.policy(installation);
+        let policy = Policy { identity, ..self.config.policy(installation) };
         let settings = Settings {
             polling: self.config.polling,
             respect_parallel_jobs: self.config.respect_parallel_jobs,
             now: clock::now,
         };
-        let mut engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
+        let leadership = if self.elected { Leadership::alone() } else { Leadership::none() };
+        let wish = |agent: &AgentSpec| Wish { registration: agent.registration, obstacle: None };
+        let wishes = self.config.agents.iter().map(|(of, agent)| (of.clone(), wish(agent))).collect();
+        let engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
+        let mut engine = engine.under(leadership).wishing(wishes);
         let (_stopper, stop): (Stopper, _) = stop_pair();
         if once {
             return Ok(engine.run_once(&stop).await);

@@ -2,11 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use control_plane::{ControlPlane, pods};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Pod, Secret},
+};
 use kube::{Api, Client, api::ListParams};
 use serde_json::Value;
 use tokio::{
@@ -15,12 +19,13 @@ use tokio::{
 };
 
 use crate::{
-    agent,
+    agent::{self, CannotSignIn, Files},
     books::Books,
     clock,
     dice::Dice,
     orchestrator::Orchestrator,
     organization::Organization,
+    remains::Remains,
     storm::{Log, Storm, Tempo},
     story::{Schedule, tell},
 };
@@ -47,15 +52,23 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
     let dice = Dice::of(seed);
     let log = Log::default();
     let schedule = Schedule::drawn(&dice, WITHIN).without_cancellations();
+    let schedule = if seed.is_multiple_of(2) { schedule } else { schedule.just_in_time_and_alone() };
     log.note(format!("seed {seed}: {schedule:?}"));
     let storm = Storm::new(dice.fork(), Tempo::HASTY, log.clone(), schedule.rate, schedule.lasts);
     let organization = Organization::with_pools(&schedule.pools);
     let books = Books::new(&schedule, organization.clone(), storm.fork());
     let aging = tokio::spawn(organization.clone().age());
     let attending = tokio::spawn(attend(client.clone(), namespace.clone(), books.clone()));
-    let config = schedule.config(&namespace, storm.tempo.idle_timeout);
-    let orchestrator = Orchestrator { config, upstream: client, organization, storm };
-    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH)).await;
+    let remains = async || Remains::asked_for(&client, &namespace).await.half_done();
+    let orchestrator = Orchestrator {
+        config: schedule.config(&namespace, storm.tempo.idle_timeout),
+        upstream: client.clone(),
+        organization,
+        storm,
+        elected: schedule.elected,
+        lives: Arc::default(),
+    };
+    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), remains).await;
     attending.abort();
     aging.abort();
     (log.lines(), result)
@@ -96,10 +109,18 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     let (dice, tempo) = (storm.dice, storm.tempo);
     let name = job["metadata"]["name"].as_str().unwrap();
     // It goes away with its Job, and then nobody is left to care.
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+    while jobs.get(name).await.is_ok_and(|job| job.spec.is_some_and(|spec| spec.suspend == Some(true))) {
+        sleep(LOOK_AGAIN).await;
+    }
     let Ok(pod) = timeout(POD_IS_MADE, pod_of(&client, &namespace, name)).await else {
         panic!("the Job {name} has no pod")
     };
-    sleep(dice.time(tempo.place) + dice.time(tempo.cold_start)).await;
+    let pod_spec = &job["spec"]["template"]["spec"];
+    let container = &pod_spec["containers"][0];
+    sleep(dice.time(tempo.place)).await;
+    let files = files_of(&client, &namespace, pod_spec).await;
+    sleep(dice.time(tempo.cold_start)).await;
     if books.dies(&uid, &dice) {
         let _ = pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await;
         return;
@@ -107,10 +128,28 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     if pods::set_pod_running(&client, &namespace, &pod).await.is_err() {
         return;
     }
-    let container = &job["spec"]["template"]["spec"]["containers"][0];
-    agent::live(books.organization(), &books.plan(container, &dice)).await;
-    books.worked(&uid);
-    let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;
+    match agent::live(books.organization(), &books.plan(container, files, &dice)).await {
+        Ok(()) => {
+            books.worked(&uid);
+            let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;
+        }
+        Err(CannotSignIn) => {
+            books.cannot_sign_in(&uid);
+            let _ = pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await;
+        }
+    }
+}
+
+/// The files that a pod mounts, as the kubelet finds them.
+async fn files_of(client: &Client, namespace: &str, pod_spec: &Value) -> Option<Files> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let name = Files::secret_of(pod_spec)?;
+    loop {
+        if let Some(secret) = api.get_opt(name).await.unwrap() {
+            return Some(Files::of(&serde_json::to_value(secret).unwrap()));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn pod_of(client: &Client, namespace: &str, job: &str) -> String {

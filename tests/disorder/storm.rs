@@ -75,6 +75,10 @@ pub(crate) struct Storm {
     pub(crate) ends: Instant,
     /// The Jobs whose creation was on its way for long.
     pub(crate) slow_creates: Arc<Mutex<BTreeSet<String>>>,
+    /// Those of them that came to be when nobody waited for it any more.
+    pub(crate) late_creates: Arc<Mutex<BTreeSet<String>>>,
+    /// The Jobs that somebody claimed who had seen them held.
+    pub(crate) claimed: Arc<Mutex<BTreeSet<String>>>,
     /// The agents that were given a key when nobody waited for it any more.
     pub(crate) late_keys: Arc<Mutex<BTreeSet<String>>>,
     /// How often the job requests were shown as they had been a while ago.
@@ -91,6 +95,8 @@ impl Storm {
             rate,
             ends: Instant::now() + lasts,
             slow_creates: Arc::default(),
+            late_creates: Arc::default(),
+            claimed: Arc::default(),
             late_keys: Arc::default(),
             stale_looks: Arc::default(),
         }

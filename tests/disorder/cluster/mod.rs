@@ -3,6 +3,7 @@
 //! It knows the calls and the answers that this project and those who play in its tests make; `contract` sends the same
 //! calls to the real one.
 
+mod json_patch;
 mod problem;
 mod read;
 pub(crate) mod resource;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 pub(crate) use problem::Problem;
 pub(crate) use store::{Change, Key, Object};
 
-use resource::{NAMESPACES, Resource};
+use resource::{NAMESPACES, PODS, Resource, SECRETS};
 use server::Server;
 pub(crate) use server::refusal;
 use store::Store;
@@ -88,8 +89,18 @@ impl Cluster {
     pub(crate) fn put_away(&self, job: &Key) {
         self.see(|store| {
             if let Some(removed) = store.remove(job) {
-                write::remove_pods_of(store, &job.namespace, removed.metadata("uid"));
+                write::remove_dependents(store, PODS, &job.namespace, removed.metadata("uid"));
             }
         });
+    }
+
+    /// All objects of a kind in a namespace.
+    pub(crate) fn all(&self, resource: &Resource, namespace: &str) -> Vec<Arc<Object>> {
+        self.see(|store| store.list(resource, namespace, store.version()).into_values().collect())
+    }
+
+    /// Deletes the Secrets of a Job that is gone, as the garbage collector does.
+    pub(crate) fn collect_secrets_of(&self, namespace: &str, job_uid: &str) {
+        self.see(|store| write::remove_dependents(store, SECRETS, namespace, job_uid));
     }
 }

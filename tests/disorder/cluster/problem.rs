@@ -76,6 +76,12 @@ impl Problem {
         Self { code: 500, reason: "", message, details: None }
     }
 
+    /// A JSON patch with an operation that does not apply, such as a test that fails.
+    pub(crate) fn unpatchable(_why: String) -> Self {
+        let message = "the server rejected our request due to an error in our request".to_owned();
+        Self { code: 422, reason: "Invalid", message, details: Some(json!({})) }
+    }
+
     pub(crate) fn not_acceptable() -> Self {
         let message = "only the following media types are accepted: application/json".to_owned();
         Self { code: 406, reason: "NotAcceptable", message, details: None }

@@ -45,6 +45,11 @@ impl Object {
     pub(crate) fn metadata(&self, name: &str) -> &str {
         self.value["metadata"][name].as_str().unwrap_or_default()
     }
+
+    /// The uid of what it belongs to.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.value["metadata"]["ownerReferences"][0]["uid"].as_str()
+    }
 }
 
 /// One change of one object.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
+    json_patch::patched,
     problem::Problem,
     resource::{CONFIG_MAPS, JOBS, NAMESPACES, PODS, Resource, SECRETS},
     store::{Key, Object, Store},
@@ -38,6 +39,9 @@ pub(crate) fn create(
     }
     if resource == JOBS {
         complete_job(&name, &mut body)?;
+    }
+    if resource == PODS {
+        body["status"] = json!({"phase": "Pending"});
     }
     if resource == NAMESPACES {
         body["status"] = json!({"phase": "Active"});
@@ -128,6 +132,29 @@ pub(crate) fn merge(
     store.change(resource, &key, merged)
 }
 
+/// PATCH with a JSON patch: all of its operations, or none.
+pub(crate) fn patch(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    operations: &Value,
+) -> Result<Arc<Object>, Problem> {
+    let key = Key::new(resource, namespace, name);
+    let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
+    let mut patched = patched(&known.value, operations).map_err(Problem::unpatchable)?;
+    without_empty_maps(&mut patched["metadata"]);
+    check_what_never_changes(resource, name, &known.value, &patched)?;
+    store.change(resource, &key, patched)
+}
+
+/// The real one does not store them.
+fn without_empty_maps(metadata: &mut Value) {
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
+    }
+}
+
 /// RFC 7386.
 pub(crate) fn merge_into(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
@@ -194,9 +221,11 @@ pub(crate) fn delete(
             return Err(Problem::precondition(resource, name, &why));
         }
     }
-    let removed = store.remove(&key).ok_or_else(|| Problem::not_found(resource, name))?;
-    if resource == JOBS && options["propagationPolicy"] == json!("Background") {
-        remove_pods_of(store, namespace, known.metadata("uid"));
+    let is_dry = options["dryRun"] == json!(["All"]);
+    let removed = if is_dry { Some(Arc::clone(&known)) } else { store.remove(&key) };
+    let removed = removed.ok_or_else(|| Problem::not_found(resource, name))?;
+    if !is_dry && resource == JOBS && options["propagationPolicy"] == json!("Background") {
+        remove_dependents(store, PODS, namespace, known.metadata("uid"));
     }
     if resource == PODS {
         return Ok(removed.value.clone());
@@ -209,10 +238,10 @@ pub(crate) fn delete(
 }
 
 /// What the garbage collector does.
-pub(crate) fn remove_pods_of(store: &mut Store, namespace: &str, job_uid: &str) {
-    let pods = store.list(PODS, namespace, store.version());
-    for (key, pod) in pods {
-        if pod.value["metadata"]["ownerReferences"][0]["uid"].as_str() == Some(job_uid) {
+pub(crate) fn remove_dependents(store: &mut Store, resource: &Resource, namespace: &str, job_uid: &str) {
+    let dependents = store.list(resource, namespace, store.version());
+    for (key, dependent) in dependents {
+        if dependent.owner() == Some(job_uid) {
             store.remove(&key);
         }
     }

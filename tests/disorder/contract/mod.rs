@@ -1,6 +1,7 @@
 //! The fake API server keeps its word: the same calls are sent to it and to the real one, and the answers are alike.
 
 mod normal;
+mod patches;
 mod questions;
 mod watches;
 
@@ -8,7 +9,7 @@ use control_plane::ControlPlane;
 use kube::Client;
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, dice::Dice, garbage};
 use normal::normal;
 
 /// Who is asked, and in which namespace.
@@ -35,12 +36,14 @@ struct Question<'a> {
     /// `NAMESPACE` stands for the namespace that is asked in.
     path: &'a str,
     accept: &'a str,
+    /// The kind of a patch.
+    kind: &'a str,
     body: Option<Value>,
 }
 
 impl<'a> Question<'a> {
     fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, accept: "application/json", body: None }
+        Self { method: "GET", path, accept: "application/json", kind: "application/json", body: None }
     }
 
     fn post(path: &'a str, body: Value) -> Self {
@@ -52,7 +55,11 @@ impl<'a> Question<'a> {
     }
 
     fn merge(path: &'a str, body: Value) -> Self {
-        Self { method: "PATCH", body: Some(body), ..Self::get(path) }
+        Self { method: "PATCH", kind: "application/merge-patch+json", body: Some(body), ..Self::get(path) }
+    }
+
+    fn patch(path: &'a str, operations: Value) -> Self {
+        Self { kind: "application/json-patch+json", ..Self::merge(path, operations) }
     }
 
     fn delete(path: &'a str, body: Value) -> Self {
@@ -64,13 +71,12 @@ impl<'a> Question<'a> {
     }
 
     async fn sent_to(self, client: &Client, namespace: &str) -> (u16, Value) {
-        let kind = if self.method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let body = self.body.map(|body| body.to_string().replace("NAMESPACE", namespace)).unwrap_or_default();
         let request = hyper::Request::builder()
             .method(self.method)
             .uri(self.path.replace("NAMESPACE", namespace))
             .header("accept", self.accept)
-            .header("content-type", kind)
+            .header("content-type", self.kind)
             .body(kube::client::Body::from(body.into_bytes()))
             .unwrap();
         let answer = client.send(request).await.unwrap();
@@ -85,14 +91,18 @@ impl<'a> Question<'a> {
 async fn the_fake_api_server_answers_like_the_real_one() {
     let plane = ControlPlane::shared();
     let namespace = plane.namespace("contract").await.name().to_owned();
-    let fake = Cluster::with_namespace(&namespace).client();
+    let fake = Cluster::with_namespace(&namespace);
+    let collector = tokio::spawn(garbage::collect(fake.clone(), Dice::of(1)));
+    let fake = fake.client();
     let answers = [plane.client().await, fake].map(|client| async {
         let mut asked = Asked { client, namespace: namespace.clone(), answers: Vec::new() };
         questions::ask_all(&mut asked).await;
+        patches::ask_all(&mut asked).await;
         watches::ask_all(&mut asked).await;
         asked.answers
     });
     let answers = futures::future::join_all(answers).await;
+    collector.abort();
     let [real, fake] = &answers[..] else { panic!("two were asked") };
     assert_eq!(real.len(), fake.len());
     let pairs = real.iter().zip(fake);
