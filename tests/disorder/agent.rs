@@ -11,12 +11,9 @@ use kubectl_ado::{
     },
 };
 use serde_json::Value;
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{books::variable, organization::Organization};
+use crate::{books::variable, organization::Organization, versions::Waiter};
 
 /// Who an agent is, and how it goes about its life.
 #[derive(Clone, Debug)]
@@ -129,15 +126,15 @@ impl<'a> Session<'a> {
 
     /// Waits for a job and does it. Ends as well when the session is gone.
     async fn serve(&mut self, plan: &Plan) {
-        let mut versions = self.organization.versions();
+        let mut waiter = self.organization.waiter();
         let mut last = 0;
-        while let Ok((message, content)) = self.next(&mut versions, last).await {
+        while let Ok((message, content)) = self.next(&mut waiter, last).await {
             last = message;
             let MessageContent::Job(request) = content else { continue };
             sleep(plan.takes_up).await;
             // A job that was cancelled meanwhile is nobody's; the next one may come.
             if self.organization.change(|state, now| state.renew(self.pool, request, now).is_ok()) {
-                let result = self.work(&mut versions, last, plan.work).await;
+                let result = self.work(&mut waiter, last, plan.work).await;
                 let _ = self.organization.change(|state, now| state.finish(self.pool, request, result, true, now));
                 break;
             }
@@ -145,14 +142,14 @@ impl<'a> Session<'a> {
         self.closes = true;
     }
 
-    async fn work(&self, versions: &mut Receiver<u64>, last: i64, time: Duration) -> JobResult {
+    async fn work(&self, waiter: &mut Waiter, last: i64, time: Duration) -> JobResult {
         let done = Instant::now() + time;
         let mut last = last;
         loop {
             tokio::select! {
                 biased;
                 () = sleep_until(done) => return JobResult::Succeeded,
-                message = self.next(versions, last) => match message {
+                message = self.next(waiter, last) => match message {
                     Ok((_, MessageContent::Cancel(_))) => return JobResult::Canceled,
                     Ok((message, MessageContent::Job(_))) => last = message,
                     Err(_) => {
@@ -164,14 +161,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn next(&self, versions: &mut Receiver<u64>, last: i64) -> Result<(i64, MessageContent), Refusal> {
+    async fn next(&self, waiter: &mut Waiter, last: i64) -> Result<(i64, MessageContent), Refusal> {
         loop {
-            versions.borrow_and_update();
+            waiter.look();
             let next = self.organization.change(|state, now| state.next_message(self.pool, &self.id, last, now))?;
             if let Some(message) = next {
                 return Ok((message.id, message.content));
             }
-            let _ = versions.changed().await;
+            waiter.changed().await;
         }
     }
 }

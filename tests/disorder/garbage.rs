@@ -17,10 +17,10 @@ const WITHIN: RangeInclusive<u64> = 50..=3_000;
 
 /// Looks after all Secrets. To be run beside everything else.
 pub(crate) async fn collect(cluster: Cluster, dice: Dice) {
-    let mut versions = cluster.versions();
+    let mut waiter = cluster.waiter();
     let mut seen = 0;
     loop {
-        versions.borrow_and_update();
+        waiter.look();
         for change in cluster.changes_since(seen) {
             seen = change.version;
             let owner = match (change.key.plural, &change.before, &change.after) {
@@ -41,8 +41,6 @@ pub(crate) async fn collect(cluster: Cluster, dice: Dice) {
                 cluster.collect_secrets_of(&namespace, &owner);
             });
         }
-        if versions.changed().await.is_err() {
-            return;
-        }
+        waiter.changed().await;
     }
 }

@@ -24,4 +24,5 @@ mod remains;
 mod schedules;
 mod storm;
 mod story;
+mod versions;
 mod yard;

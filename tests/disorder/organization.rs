@@ -8,12 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 use kubectl_ado::sandbox::{AgentSpec, Rules, State};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use crate::clock;
+use crate::{
+    clock,
+    versions::{Versions, Waiter},
+};
 
 /// How far back it is remembered.
 const MEMORY: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ struct Shared {
     state: Mutex<State>,
     /// How it was from each of these moments on.
     past: Mutex<VecDeque<(Instant, Arc<State>)>>,
-    versions: watch::Sender<u64>,
+    versions: Versions,
     /// The key that each agent was registered with last, by pool and agent.
     keys: Mutex<BTreeMap<(i64, i64), String>>,
 }
@@ -36,7 +36,7 @@ impl Organization {
     pub(crate) fn with_pools(pools: &[String]) -> Self {
         let state = State::new(Rules::default());
         let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
-        let versions = watch::Sender::new(0);
+        let versions = Versions::default();
         let shared = Shared { state: Mutex::new(state), past, versions, keys: Mutex::default() };
         let organization = Self(Arc::new(shared));
         for pool in pools {
@@ -68,7 +68,7 @@ impl Organization {
             while past.get(1).is_some_and(|(at, _)| *at + MEMORY < now) {
                 past.pop_front();
             }
-            self.0.versions.send_replace(state.version());
+            self.0.versions.announce(state.version());
         }
         result
     }
@@ -97,8 +97,8 @@ impl Organization {
         self.0.keys.lock().unwrap().get(&(pool, agent)).is_some_and(|known| known == key)
     }
 
-    /// Tells of each change.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
-        self.0.versions.subscribe()
+    /// Waits for changes.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.0.versions.waiter()
     }
 }

@@ -21,11 +21,11 @@ use crate::{
 
 /// Attends to every Job. To be run beside everything else.
 pub(crate) async fn attend(cluster: Cluster, books: Books) {
-    let mut versions = cluster.versions();
+    let mut waiter = cluster.waiter();
     let mut seen = 0;
     let mut lives: HashMap<String, AbortHandle> = HashMap::new();
     loop {
-        versions.borrow_and_update();
+        waiter.look();
         for change in cluster.changes_since(seen) {
             seen = change.version;
             if change.key.plural != JOBS.plural {
@@ -48,9 +48,7 @@ pub(crate) async fn attend(cluster: Cluster, books: Books) {
                 _ => {}
             }
         }
-        if versions.changed().await.is_err() {
-            return;
-        }
+        waiter.changed().await;
     }
 }
 
@@ -112,13 +110,13 @@ impl Yard {
     /// A suspended Job has no pod.
     async fn until_resumed(&mut self) {
         let is_suspended = |job: Arc<Object>| job.value["spec"]["suspend"] == json!(true);
-        let mut versions = self.cluster.versions();
+        let mut waiter = self.cluster.waiter();
         while self.cluster.get(&self.key).is_some_and(is_suspended) {
             if self.conditions.is_empty() {
                 self.add_condition("Suspended", "True", "JobSuspended");
                 self.report(&json!({"conditions": self.conditions}));
             }
-            let _ = versions.changed().await;
+            waiter.changed().await;
         }
         if !self.conditions.is_empty() {
             self.conditions.clear();
@@ -137,13 +135,13 @@ impl Yard {
     /// The kubelet waits for the Secret that a pod mounts. What is read is how it is then.
     async fn mount(&self, pod: &Key, pod_spec: &Value, container: &Value) -> Option<Files> {
         let secret = Key::new(SECRETS, &self.key.namespace, Files::secret_of(pod_spec)?);
-        let mut versions = self.cluster.versions();
+        let mut waiter = self.cluster.waiter();
         loop {
             if let Some(found) = self.cluster.get(&secret) {
                 return Some(Files::of(&found.value));
             }
             self.report_pod(pod, "Pending", container, &json!({"waiting": {"reason": "ContainerCreating"}}));
-            let _ = versions.changed().await;
+            waiter.changed().await;
         }
     }
 

@@ -26,6 +26,8 @@ use server::Server;
 pub(crate) use server::refusal;
 use store::Store;
 
+use crate::versions::Waiter;
+
 /// Header of a call: how old a view its answer may be, in milliseconds. Only the faults set it.
 pub(crate) const STALE: &str = "x-fake-stale-millis";
 
@@ -56,9 +58,9 @@ impl Cluster {
         look(&mut self.0.lock().unwrap())
     }
 
-    /// Tells the newest version whenever there is one.
-    pub(crate) fn versions(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.see(|store| store.versions())
+    /// Waits for newer versions.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.see(|store| store.waiter())
     }
 
     /// All that happened after a version.
