@@ -62,7 +62,8 @@ impl State {
             agent.system_capabilities = capabilities;
             agent.refresh_offers();
         }
-        if let Some(record) = self.history.get_mut(&(pool, draft.agent)) {
+        let is_enabled = agent.enabled;
+        if let Some(record) = self.history.get_mut(&(pool, draft.agent)).filter(|_| is_enabled) {
             record.online_at.get_or_insert(now);
         }
         self.sessions.insert(id.clone(), (pool, draft.agent));
@@ -110,6 +111,9 @@ impl State {
         let agent = self.agent_of(pool, session)?;
         if let Some(session) = &mut self.agent_mut(pool, agent)?.session {
             session.open_polls += 1;
+        }
+        if let Some(record) = self.history.get_mut(&(pool, agent)) {
+            record.online_at.get_or_insert(now);
         }
         self.seen(pool, agent, now);
         self.assign(now);
