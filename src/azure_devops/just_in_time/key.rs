@@ -2,7 +2,7 @@
 //!
 //! The agent reads each number of its key at an exact length (.NET's `RSA.ImportParameters`), so they are padded to it
 //! from the left: of fifty keys that are made here, one has a number that happens to be shorter (of those that OpenSSL makes,
-//! one in nine).
+//! which reduces the private exponent further, one in ten or so).
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ impl AgentKey {
     /// The key of two primes, big-endian, so that tests have keys that are rare.
     #[cfg(test)]
     pub(super) fn of_primes(p: &[u8], q: &[u8]) -> Self {
-        let primes = [p, q].map(|prime| BoxedUint::from_be_slice_vartime(prime)).to_vec();
+        let primes = [p, q].map(BoxedUint::from_be_slice_vartime).to_vec();
         Self::from_key(&PrivateKey::from_primes(primes, BoxedUint::from(65_537_u64)).unwrap()).unwrap()
     }
 
