@@ -71,7 +71,8 @@ fn template(number: usize) -> AgentTemplate {
         name: format!("template-{number}"),
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
-        recipe: Recipe::default(),
+        recipe_reason: None,
+        recipe: kubectl_ado::core::Recipe::default(),
         capabilities: (number + 1 < TEMPLATES).then(|| offer(number)),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -152,7 +153,7 @@ fn run(policy: &Policy, number: usize) -> Run {
         runs_since: Some(NOW - Duration::from_secs(50)),
         trouble: None,
         agent_ended_at: None,
-        recipe: Recipe::default(),
+        recipe: kubectl_ado::core::Recipe::default(),
         held: None,
     }
 }

@@ -15,6 +15,7 @@ const MANIFESTS: &[&str] = &[
     include_str!("../../manifests/config.yaml"),
     include_str!("../../manifests/networkpolicy.yaml"),
     include_str!("../../manifests/poddisruptionbudget.yaml"),
+    include_str!("../../manifests/poddisruptionbudget-agents.yaml"),
     include_str!("../../manifests/deployment.yaml"),
 ];
 
@@ -65,7 +66,8 @@ pub fn render(parts: &Parts) -> Result<Vec<Value>, String> {
         .map(|manifest| {
             let mut object: Value = manifest?;
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-            let apart = matches!(kind.as_str(), "Role" | "RoleBinding");
+            let of_agents = object["metadata"]["labels"]["app.kubernetes.io/component"] == "agent";
+            let apart = of_agents || matches!(kind.as_str(), "Role" | "RoleBinding");
             let namespace = if apart { &parts.agents_namespace } else { &parts.namespace };
             object["metadata"]["namespace"] = namespace.clone().into();
             match kind.as_str() {
@@ -168,6 +170,9 @@ mod tests {
             (&binding["metadata"]["namespace"], &binding["subjects"][0]["namespace"]),
             (&json!("agents"), &json!("ado"))
         );
+        let budgets = objects.iter().filter(|object| object["kind"] == "PodDisruptionBudget");
+        let budgets: Vec<_> = budgets.map(|budget| budget["metadata"]["namespace"].clone()).collect();
+        assert_eq!(budgets, ["ado", "agents"]);
         let deployment = of_kind(&objects, "Deployment");
         assert_eq!(deployment["metadata"]["namespace"], "ado");
         let text = deployment.to_string();

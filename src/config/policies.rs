@@ -68,6 +68,7 @@ impl<'a> Policies<'a> {
                 revision: spec.revision(),
                 // Until it is known whether the organization carries more.
                 recipe: spec.registration.recipe().unwrap_or_default(),
+                recipe_reason: None,
                 capabilities: template.capabilities.clone(),
                 ignore_demands: template.ignore_demands.clone(),
                 scale: Scale {

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Progress, Run, RunPhase, StartRun};
+use super::{Held, Progress, Run, RunPhase, StartRun};
 
 /// After this time what was asked for is no longer expected, whatever became of it.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -21,7 +21,8 @@ const DOUBT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
     starts: HashMap<String, ExpectedStart>,
-    stops: HashMap<String, ExpectedStop>,
+    stops: HashMap<String, Done>,
+    equipped: HashMap<String, Done>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,14 +31,17 @@ struct ExpectedStart {
     asked_at: Timestamp,
     /// When it was created by the host's clock, once the host has said so. An older run of that name is another one.
     created_at: Option<Timestamp>,
+    /// Who makes it ready, once it is there.
+    held: Option<Held>,
     /// Whether an attempt may have worked of which nothing is known.
     in_doubt: bool,
     until: Timestamp,
 }
 
+/// What was done to a run that is there: it was stopped, or made ready.
 #[derive(Clone, Debug)]
-struct ExpectedStop {
-    /// The run that was stopped is the one that was created then. A later one of that name is another one.
+struct Done {
+    /// It is the one that was created then. A later one of that name is another one.
     created_at: Timestamp,
     until: Timestamp,
 }
@@ -47,21 +51,28 @@ impl Expectations {
     /// may be there from now on.
     pub fn starting(&mut self, run: &StartRun, now: Timestamp) {
         let until = now + PATIENCE;
-        let expected = || ExpectedStart { run: run.clone(), asked_at: now, created_at: None, in_doubt: false, until };
+        let expected =
+            || ExpectedStart { run: run.clone(), asked_at: now, created_at: None, held: None, in_doubt: false, until };
         let start = self.starts.entry(run.name.clone()).or_insert_with(expected);
         if start.created_at.is_none() {
             start.until = until;
         }
     }
 
-    /// The host has it, since `created_at` by its clock. That it has been seen already is fine.
-    pub fn started(&mut self, name: &str, created_at: Timestamp) {
+    /// The host has it, since `created_at` by its clock, held or not. That it has been seen already is fine.
+    pub fn started(&mut self, name: &str, created_at: Timestamp, held: Option<Held>) {
         if self.stops.get(name).is_some_and(|stop| stop.created_at <= created_at) {
             self.stops.remove(name);
         }
         if let Some(start) = self.starts.get_mut(name) {
             start.created_at = Some(created_at);
+            start.held = held;
         }
+    }
+
+    /// The run that was created then is ready: it is held no longer, though it may be seen so for a while.
+    pub fn equipped(&mut self, name: &str, created_at: Timestamp, now: Timestamp) {
+        self.equipped.insert(name.to_owned(), Done { created_at, until: now + PATIENCE });
     }
 
     /// Nobody knows whether the start took effect.
@@ -87,7 +98,7 @@ impl Expectations {
         if self.starts.get(name).and_then(|start| start.created_at).is_some_and(|at| at <= created_at) {
             self.starts.remove(name);
         }
-        self.stops.insert(name.to_owned(), ExpectedStop { created_at, until: now + PATIENCE });
+        self.stops.insert(name.to_owned(), Done { created_at, until: now + PATIENCE });
     }
 
     /// Whether a start of that name is expected.
@@ -101,12 +112,13 @@ impl Expectations {
     pub fn merge(&mut self, observed: Vec<Run>, now: Timestamp) -> Vec<Run> {
         self.starts.retain(|_, start| now < start.until);
         self.stops.retain(|_, stop| now < stop.until);
-        if self.starts.is_empty() && self.stops.is_empty() {
+        self.equipped.retain(|_, equipped| now < equipped.until);
+        if self.starts.is_empty() && self.stops.is_empty() && self.equipped.is_empty() {
             return observed;
         }
         let mut gone = std::mem::take(&mut self.stops);
         let mut runs = Vec::with_capacity(observed.len() + self.starts.len());
-        for run in observed {
+        for mut run in observed {
             if let Some((name, stop)) =
                 gone.remove_entry(&run.name).filter(|(_, stop)| run.created_at <= stop.created_at)
             {
@@ -120,10 +132,27 @@ impl Expectations {
                 }
                 self.starts.remove(&run.name);
             }
+            self.make_ready(&mut run);
             runs.push(run);
         }
-        runs.extend(self.starts.values().map(ExpectedStart::as_run));
+        for start in self.starts.values() {
+            let mut run = start.as_run();
+            if self.equipped.get(&run.name).is_some_and(|equipped| equipped.created_at == run.created_at) {
+                run.held = None;
+            }
+            runs.push(run);
+        }
         runs
+    }
+
+    /// A run that is seen as held is held no longer if we have made it ready; once it is seen so, that is forgotten.
+    fn make_ready(&mut self, run: &mut Run) {
+        let Some(equipped) = self.equipped.get(&run.name) else { return };
+        if run.held.is_some() && equipped.created_at == run.created_at {
+            run.held = None;
+        } else if equipped.created_at <= run.created_at {
+            self.equipped.remove(&run.name);
+        }
     }
 }
 
@@ -144,7 +173,7 @@ impl ExpectedStart {
             trouble: None,
             agent_ended_at: None,
             recipe,
-            held: None,
+            held: self.held.clone(),
         }
     }
 }

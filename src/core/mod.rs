@@ -51,6 +51,7 @@ pub use model::{
 pub use name::{
     DEFAULT_PREFIX, Installation, MAX_NAME_LENGTH, clean_prefix, lease_name, pool_label, run_name, short_hash,
 };
+pub use placeholder::placeholder;
 pub use plan::{Counts, Plan, PoolPlan, StartRun, plan};
 pub use policy::{AgentTemplate, Policy, PoolPolicy, Retention, Scale};
 pub use pool_report::{PoolView, cap, pool_report};

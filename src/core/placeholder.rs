@@ -5,8 +5,9 @@
 //! offer: tasks add demands of their own that nobody declares, and only a real agent of the image answers them.
 
 use super::{
-    Agent, AgentAction, AgentChange, AgentRef, AgentTemplate, Capabilities, DeregisterReason, INSTALLATION_CAPABILITY,
-    Installation, Placeholder, name::short_hash, roster::Roster, sight::Sight,
+    Agent, AgentAction, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, DeregisterReason,
+    INSTALLATION_CAPABILITY, Installation, Placeholder, PoolPolicy, PoolSnapshot, REGISTRATION_CAPABILITY,
+    name::short_hash, roster::Roster, sight::Sight,
 };
 
 /// Marks a placeholder, with the name of its template.
@@ -23,7 +24,7 @@ const DIGEST: &str = "KUBECTL_ADO_DIGEST";
 const VERSION: &str = "99.999.9";
 
 /// What belongs to one agent and not to its image: it is not copied from a real agent.
-const PERSONAL: [&str; 8] = [
+const PERSONAL: [&str; 9] = [
     "Agent.Name",
     "Agent.ComputerName",
     "Agent.HomeDirectory",
@@ -31,6 +32,7 @@ const PERSONAL: [&str; 8] = [
     "AZP_AGENT_NAME",
     "HOSTNAME",
     INSTALLATION_CAPABILITY,
+    REGISTRATION_CAPABILITY,
     "_",
 ];
 
@@ -101,6 +103,29 @@ pub(super) fn tend(
         ),
     }));
     actions
+}
+
+/// The placeholder of a template as it should be, with the number that it has if it is registered: for whoever wants to
+/// try something on an agent that no job request can come to. `None` where nobody looked at the agents, or where a real
+/// agent has the name.
+#[must_use]
+pub fn placeholder(
+    installation: &Installation,
+    organization: &str,
+    pool: &PoolPolicy,
+    observed: &PoolSnapshot,
+    template: &str,
+) -> Option<(Option<AgentId>, Placeholder)> {
+    let sight = Sight::of(pool, observed, &[]);
+    let index = pool.templates.iter().position(|kind| kind.name == template).filter(|_| sight.knows_agents)?;
+    let kind = &pool.templates[index];
+    let name = name(installation, organization, &pool.name, kind);
+    let there = sight.roster.named(&name);
+    if there.is_some_and(|agent| !is_placeholder(agent)) {
+        return None;
+    }
+    let capabilities = capabilities(kind, installation, &name, learned(index, &sight).as_ref(), there);
+    Some((there.map(|agent| agent.id), Placeholder { name, template: template.to_owned(), capabilities }))
 }
 
 /// All placeholders of ours go.

@@ -95,6 +95,8 @@ pub struct PoolPlan {
     pub counts: Counts,
     /// One for every waiting job request, the most urgent first.
     pub verdicts: Vec<(RequestId, Verdict)>,
+    /// The live runs of ours whose agent has a job request.
+    pub busy: Vec<String>,
     /// What troubles of agents keep warm ones from being started.
     pub unfilled: Vec<Verdict>,
 }

@@ -67,6 +67,8 @@ pub struct AgentTemplate {
     pub revision: String,
     /// How its agents get the right to work, as far as that is known by now.
     pub recipe: Recipe,
+    /// Why they get it in no safer way.
+    pub recipe_reason: Option<String>,
     /// What its agents are declared to offer; `None` accepts every job request.
     pub capabilities: Option<Capabilities>,
     /// Names of demands that do not count.

@@ -26,8 +26,6 @@ pub struct PoolView<'a> {
     pub policy: &'a Policy,
     /// What is wanted of this pool.
     pub pool: &'a PoolPolicy,
-    /// How its agents register.
-    pub registration: &'a str,
     /// What was last observed, and what was made of it.
     pub observed: Option<(&'a PoolSnapshot, &'a PoolPlan)>,
     /// Its agents as they were last looked at, which the last poll need not have done.
@@ -206,7 +204,8 @@ fn templates(view: &PoolView<'_>, now: Timestamp) -> Vec<TemplateReport> {
         let scale = template.scale_at(now);
         TemplateReport {
             name: template.name.clone(),
-            registration: view.registration.to_owned(),
+            registration: template.recipe.name().to_owned(),
+            registration_reason: template.recipe_reason.clone(),
             live: live(&template.name),
             min: scale.min,
             idle: scale.idle,

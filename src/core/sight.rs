@@ -56,6 +56,11 @@ impl<'a> Sight<'a> {
         self.runs.iter().filter(|known| known.run.is_live())
     }
 
+    /// Whether its agent has a job request.
+    pub(super) fn is_at_work(&self, known: &KnownRun<'_>) -> bool {
+        known.agent.map_or(known.is_unseen_at_work, |agent| self.roster.is_taken(agent))
+    }
+
     /// The runs of one template, of any revision.
     pub(super) fn of_template(&self, template: usize) -> impl Iterator<Item = &KnownRun<'a>> {
         self.by_template[template].iter().map(|&place| &self.runs[place])

@@ -161,7 +161,8 @@ impl<'a> Survey<'a> {
             let (kind, known) = (&sight.policy.templates[template], learned[template].as_ref());
             demands.demands().iter().map(|demand| unmet(kind, known, std::slice::from_ref(*demand)).is_none()).collect()
         };
-        for &KnownRun { run, template, agent, is_unseen_at_work } in sight.live() {
+        for known in sight.live() {
+            let &KnownRun { run, template, agent, .. } = known;
             if let Some(template) = template {
                 templates[template].live += 1;
                 if let Purpose::Slot(slot) = run.purpose {
@@ -169,8 +170,7 @@ impl<'a> Survey<'a> {
                 }
             }
             match agent {
-                Some(agent) if sight.roster.is_taken(agent) => counts.busy += 1,
-                None if is_unseen_at_work => counts.busy += 1,
+                _ if sight.is_at_work(known) => counts.busy += 1,
                 // It has done its one job and is about to go.
                 Some(agent) if agent.last_finished_at.is_some() => {}
                 Some(agent) if agent.online => {

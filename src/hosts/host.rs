@@ -1,5 +1,7 @@
 //! One of the places where agents run, chosen by the configuration.
 
+use std::collections::BTreeSet;
+
 use super::{AgentFiles, AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local::LocalHost};
 use crate::{
     cluster::{Access, connect},
@@ -123,6 +125,13 @@ impl AgentHost for Host {
         match self {
             Self::Kubernetes(host) => host.changed().await,
             Self::Local(host) => host.changed().await,
+        }
+    }
+
+    async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(host) => host.mark_busy(names).await,
+            Self::Local(host) => host.mark_busy(names).await,
         }
     }
 

@@ -7,7 +7,7 @@ pub mod local;
 
 pub use host::{Host, Reached};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 
@@ -39,6 +39,12 @@ pub trait AgentHost {
     /// Gives a run that we hold the files of its agent, by their names, and lets it go on. [`HostError::Unavailable`] if
     /// somebody else has claimed it meanwhile.
     async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError>;
+
+    /// Makes known which runs have a job, so that whoever may end them lets them finish. Repeating it is harmless, and a
+    /// host that knows nobody of the kind does nothing.
+    async fn mark_busy(&self, _names: &BTreeSet<String>) -> Result<(), HostError> {
+        Ok(())
+    }
 
     /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
     /// has taken its name, which is left alone.

@@ -6,10 +6,10 @@ use std::{collections::HashMap, time::Duration};
 use futures::{StreamExt, future::ready, stream};
 use tokio::time::Instant;
 
-use super::pace::BackOff;
+use super::{equip, pace::BackOff};
 use crate::{
     azure_devops::{AzureDevOps, Error, PoolId},
-    core::{AgentAction, AgentChange, StartRun, StopRun},
+    core::{AgentAction, AgentChange, EquipRun, Policy, StartRun, StopRun},
     hosts::{AgentHost, HostError, Started},
 };
 
@@ -52,9 +52,70 @@ pub(super) struct Acted {
     pub(super) result: Result<Started, HostError>,
 }
 
+/// The two sides that a run is made ready between.
+pub(super) struct Sides<'a, A, H> {
+    pub(super) azure_devops: &'a A,
+    pub(super) host: &'a H,
+    pub(super) policy: &'a Policy,
+    /// The numbers of the pools that are known.
+    pub(super) numbers: HashMap<String, PoolId>,
+}
+
+impl<A: AzureDevOps, H: AgentHost> Sides<'_, A, H> {
+    /// Ends a run, and takes its registration back where it cannot do that itself. What fails of that is swept later.
+    async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
+        self.host.stop(run).await?;
+        if let (Some(agent), Some(pool)) = (&run.agent, self.numbers.get(&run.pool))
+            && let Err(error) = self.azure_devops.deregister(*pool, agent.id).await
+        {
+            tracing::debug!(run = run.name, %error, "the registration of a stopped agent stays for now");
+        }
+        Ok(())
+    }
+
+    /// Starts a run. One that waits for its files gets them from whoever has made it.
+    async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
+        let started = self.host.start(run).await?;
+        if started == Started::Created && equip::is_held(run) {
+            let agent = equip::new_agent(self.policy, &run.pool, &run.template, &run.name);
+            equip::finish(self.azure_devops, self.host, self.number(&run.pool)?, &agent).await?;
+        }
+        Ok(started)
+    }
+
+    async fn equip(&self, run: &EquipRun) -> Result<(), HostError> {
+        let agent = equip::new_agent(self.policy, &run.pool, &run.template, &run.name);
+        equip::take_up(self.azure_devops, self.host, self.number(&run.pool)?, run, &agent).await
+    }
+
+    fn number(&self, pool: &str) -> Result<PoolId, HostError> {
+        let unknown = || HostError::Unavailable(format!("the number of the pool \"{pool}\" is not known"));
+        self.numbers.get(pool).copied().ok_or_else(unknown)
+    }
+}
+
+/// Makes runs ready that were seen waiting for it, telling `report` of each as it comes out.
+pub(super) async fn equip_runs<A: AzureDevOps, H: AgentHost>(
+    sides: &Sides<'_, A, H>,
+    equips: Vec<EquipRun>,
+    go_on: impl Fn() -> bool,
+    mut report: impl FnMut(&EquipRun, Result<(), HostError>),
+) {
+    let mut equipping = stream::iter(equips)
+        .take_while(|_| ready(go_on()))
+        .map(async |run| {
+            let result = sides.equip(&run).await;
+            (run, result)
+        })
+        .buffer_unordered(CONCURRENT_STARTS);
+    while let Some((run, result)) = equipping.next().await {
+        report(&run, result);
+    }
+}
+
 /// Ends the runs that the plan says, telling `report` of each as it comes out.
-pub(super) async fn stop_runs<H: AgentHost>(
-    host: &H,
+pub(super) async fn stop_runs<A: AzureDevOps, H: AgentHost>(
+    sides: &Sides<'_, A, H>,
     stops: Vec<StopRun>,
     go_on: impl Fn() -> bool,
     mut report: impl FnMut(&StopRun, Result<(), HostError>),
@@ -62,7 +123,7 @@ pub(super) async fn stop_runs<H: AgentHost>(
     let mut stopping = stream::iter(stops)
         .take_while(|_| ready(go_on()))
         .map(async |stop| {
-            let result = host.stop(&stop).await;
+            let result = sides.stop(&stop).await;
             (stop, result)
         })
         .buffer_unordered(CONCURRENT_STARTS);
@@ -97,8 +158,8 @@ pub(super) async fn change_agents<A: AzureDevOps>(
 }
 
 /// Starts what the plan says, telling `report` of each as it comes out.
-pub(super) async fn start_runs<H: AgentHost>(
-    host: &H,
+pub(super) async fn start_runs<A: AzureDevOps, H: AgentHost>(
+    sides: &Sides<'_, A, H>,
     starts: Vec<StartRun>,
     holds: &mut Holds,
     go_on: impl Fn() -> bool,
@@ -121,7 +182,7 @@ pub(super) async fn start_runs<H: AgentHost>(
         let mut acted = stream::iter(batch)
             .take_while(|_| ready(go_on()))
             .map(async |start| {
-                let result = host.start(&start).await;
+                let result = sides.start(&start).await;
                 Acted { start, result }
             })
             .buffer_unordered(CONCURRENT_STARTS);

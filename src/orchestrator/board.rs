@@ -119,6 +119,15 @@ impl Board {
         });
     }
 
+    /// How the agents of each template get the right to work has changed.
+    pub(super) fn registers(&self, policy: &Policy) {
+        self.change(|known| {
+            if let Some(known) = &mut known.policy {
+                known.pools.clone_from(&policy.pools);
+            }
+        });
+    }
+
     /// Another orchestrator acts from here on: what we know grows stale, and so does what we were asked.
     pub(super) fn follows(&self) {
         self.asked.send_replace(!self.has_secretary.load(Ordering::Relaxed));

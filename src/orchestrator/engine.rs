@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::polls::{Observed, PoolState};
 use super::{
     Leadership, Metrics, Stop,
-    act::{Acted, Holds, change_agents, start_runs, stop_runs},
+    act::{Acted, Holds, Sides, change_agents, equip_runs, start_runs, stop_runs},
     board::Board,
     journal::Journal,
     observe::Polled,
     pace::{BUSY, BackOff},
+    recipes::{Recipes, Wishes},
     trouble,
 };
 use crate::{
@@ -77,6 +78,7 @@ pub struct Engine<'a, A, H> {
     asked: bool,
     journal: Journal,
     holds: Holds,
+    recipes: Recipes,
     pools: Vec<PoolState>,
     round: u64,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Polled> + 'a>>>,
@@ -100,6 +102,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             asked: false,
             journal: Journal::default(),
             holds: Holds::default(),
+            recipes: Recipes::default(),
             pools,
             round: 0,
             in_flight: FuturesUnordered::new(),
@@ -112,6 +115,12 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     #[must_use]
     pub fn under(self, leadership: Leadership) -> Self {
         Self { leadership, ..self }
+    }
+
+    /// Gives agents the right to work as is wished for their templates. Without it, as the policy says.
+    #[must_use]
+    pub fn wishing(self, wishes: Wishes) -> Self {
+        Self { recipes: Recipes::new(wishes), ..self }
     }
 
     /// Tells what it knows to a board, and does as people ask there.
@@ -210,6 +219,11 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 
         let now = (self.settings.now)();
         self.board.apply(&mut self.policy, now);
+        let observed = indices.iter().zip(&snapshot.pools);
+        let observed: Vec<_> = observed.filter_map(|(&index, pool)| Some((self.pools[index].id?, pool))).collect();
+        if self.recipes.settle(self.azure_devops, &mut self.policy, &observed).await {
+            self.board.registers(&self.policy);
+        }
         let mut decided = plan(&self.policy, &snapshot, now);
         if self.settings.respect_parallel_jobs && !decided.starts.is_empty() {
             self.limit_by_parallel_jobs(&mut snapshot).await;
@@ -221,12 +235,15 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             self.metrics.planned(pool, now);
         }
         self.board.nothing_to_register(&decided);
+        let busy = decided.pools.iter().flat_map(|pool| pool.busy.iter().cloned()).collect();
         self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
 
         self.carry_out(decided, stop, &mut outcome).await;
         if !self.leadership.may_act() {
             return outcome;
         }
+        let marked = self.host.mark_busy(&busy).await;
+        self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
         if let Err(error) = self.host.tidy(&runs).await {
             self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
             outcome.failures += 1;
@@ -253,9 +270,11 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
         let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
         let now = self.settings.now;
-        let Plan { starts, stops, agents, .. } = decided;
+        let Plan { starts, equips, stops, agents, .. } = decided;
         let go_on = || leadership.may_act() && !stop.is_wanted();
-        stop_runs(*host, stops, go_on, |run, result| {
+        let numbers = policy.pools.iter().zip(&*pools).filter_map(|(pool, state)| Some((pool.name.clone(), state.id?)));
+        let sides = Sides { azure_devops: *azure_devops, host: *host, policy: &*policy, numbers: numbers.collect() };
+        stop_runs(&sides, stops, go_on, |run, result| {
             journal.stopped(run, &result);
             if let StopReason::NeverCame(trouble) = &run.reason {
                 board.never_came(&run.pool, trouble.as_deref(), now());
@@ -266,7 +285,16 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
         })
         .await;
-        start_runs(*host, starts, holds, go_on, |acted: &Acted| {
+        equip_runs(&sides, equips, go_on, |run, result| {
+            journal.equipped(run, &result);
+            let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name));
+            board.started(&run.pool, &run.template, refusal);
+            if result.is_err() {
+                outcome.failures += 1;
+            }
+        })
+        .await;
+        start_runs(&sides, starts, holds, go_on, |acted: &Acted| {
             journal.acted(acted);
             let refusal = acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name));
             board.started(&acted.start.pool, &acted.start.template, refusal);
@@ -282,10 +310,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
         })
         .await;
-        let numbered = agents.into_iter().filter_map(|action| {
-            let index = policy.pools.iter().position(|pool| pool.name == action.pool)?;
-            Some((pools[index].id?, action))
-        });
+        let numbered =
+            agents.into_iter().filter_map(|action| Some((*sides.numbers.get(action.pool.as_str())?, action)));
         change_agents(*azure_devops, numbered.collect(), go_on, |action, result| {
             journal.changed(action, &result);
             board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));

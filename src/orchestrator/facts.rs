@@ -9,8 +9,6 @@ use crate::core::{OrchestratorReport, OrganizationReport};
 pub(super) struct Facts {
     pub(super) orchestrator: OrchestratorReport,
     pub(super) organization: OrganizationReport,
-    /// How agents register.
-    pub(super) registration: String,
 }
 
 impl Default for Facts {
@@ -27,7 +25,6 @@ impl Default for Facts {
                 lease: None,
             },
             organization: OrganizationReport { url: String::new(), authentication: "pat".to_owned() },
-            registration: "token".to_owned(),
         }
     }
 }

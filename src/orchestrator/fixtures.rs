@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::{AgentTemplate, Installation, Policy, PoolPolicy, Scale};
+use crate::core::{AgentTemplate, Installation, Policy, PoolPolicy, Recipe, Scale};
 
 /// Pools with one agent template each, without limits.
 pub(super) fn policy(pools: &[&str]) -> Policy {
@@ -10,6 +10,7 @@ pub(super) fn policy(pools: &[&str]) -> Policy {
         name: "default".into(),
         name_prefix: "a".into(),
         revision: "r".into(),
+        recipe_reason: None,
         recipe: Recipe::default(),
         capabilities: None,
         ignore_demands: Vec::new(),

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::act::Acted;
 use crate::{
     azure_devops,
-    core::{AgentAction, AgentChange, Counts, Plan, PoolPlan, Purpose, Run, RunPhase, StopRun, Verdict},
+    core::{AgentAction, AgentChange, Counts, EquipRun, Plan, PoolPlan, Purpose, Run, RunPhase, StopRun, Verdict},
     hosts::{HostError, Started},
 };
 
@@ -110,6 +110,23 @@ impl Journal {
                 }
             }
             self.pools.insert(pool.pool.clone(), told);
+        }
+    }
+
+    /// Tells how making a waiting run ready came out.
+    pub(super) fn equipped(&mut self, run: &EquipRun, result: &Result<(), HostError>) {
+        let EquipRun { name, pool, .. } = run;
+        match result {
+            Ok(()) => info!(pool, run = name, "agent made ready"),
+            Err(error) => {
+                warn!(
+                    pool,
+                    run = name,
+                    reason = error.reason(),
+                    fix = error.fix().as_deref(),
+                    "agent not ready: {error}"
+                );
+            }
         }
     }
 
@@ -247,6 +264,7 @@ mod tests {
             pool: "Default".into(),
             counts: Counts::default(),
             verdicts: (1..=30).map(refused).collect(),
+            busy: Vec::new(),
             unfilled: Vec::new(),
         };
         let told = "a quota is used up: pods \"…\" is forbidden: exceeded quota: q, limited: pods=10";

@@ -7,6 +7,7 @@
 mod act;
 mod board;
 mod engine;
+mod equip;
 mod events;
 mod facts;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod listener;
 mod metrics;
 mod observe;
 mod pace;
+mod recipes;
 mod reload;
 mod secretary;
 mod serve;
@@ -29,6 +31,7 @@ pub use board::Board;
 pub use engine::{Engine, Outcome, Settings};
 pub use leader::{Candidate, Leadership, identity};
 pub use metrics::Metrics;
+pub use recipes::{Wish, Wishes};
 pub use reload::ConfigSource;
 pub use serve::{ServeError, serve};
 pub use stop::{Stop, Stopper, stop_pair};

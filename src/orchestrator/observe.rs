@@ -66,6 +66,7 @@ async fn observe<A: AzureDevOps>(
 
 #[cfg(test)]
 mod tests {
+    use crate::azure_devops::{AgentFiles, NewAgent, Proof};
     use std::{cell::Cell, collections::BTreeMap};
 
     use super::*;
@@ -124,6 +125,14 @@ mod tests {
         }
 
         async fn update(&self, _: PoolId, _: AgentId, _: &Placeholder) -> Result<(), Error> {
+            unreachable!()
+        }
+
+        async fn enroll(&self, _: PoolId, _: &NewAgent) -> Result<AgentFiles, Error> {
+            unreachable!()
+        }
+
+        async fn prove(&self, _: PoolId, _: Option<AgentId>, _: &Placeholder) -> Proof {
             unreachable!()
         }
     }

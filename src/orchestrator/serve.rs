@@ -109,6 +109,7 @@ async fn serve_session(
     let policy = Policy { identity: me.to_owned(), ..session.config.policy(session.installation.clone()) };
     let mut engine = Engine::new(&session.azure_devops, &session.host, policy, session.settings(), Arc::clone(metrics))
         .under(leadership.clone())
+        .wishing(session.wishes())
         .reporting_to(Arc::clone(board));
     if session.config.run_once {
         let outcome = engine.run_once(stop).await;

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::{Candidate, Leadership, Metrics, ServeError, Settings, facts::Facts};
+use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
 use crate::{
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
-    config::{Config, HostConfig},
+    config::{AgentSpec, Config, HostConfig, Os},
     core::{Installation, LeaseTiming, OrchestratorReport, OrganizationReport, lease_name},
     hosts::{Host, HostError, Reached},
 };
@@ -116,7 +116,6 @@ impl Session {
                 lease: self.place().map(|place| place.lease),
             },
             organization: OrganizationReport { url: config.organization.url.clone(), authentication: "pat".to_owned() },
-            registration: "token".to_owned(),
         }
     }
 
@@ -130,6 +129,24 @@ impl Session {
         let pools: Vec<_> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
         let lease = lease_name(&self.installation, &self.config.organization.url, &pools);
         Some(Place { namespace: kubernetes.namespace().to_owned(), lease })
+    }
+
+    /// How the agents of each template are to get the right to work.
+    pub(super) fn wishes(&self) -> Wishes {
+        let in_pods = matches!(self.host, Host::Kubernetes(_));
+        let wish = |spec: &AgentSpec| {
+            let obstacle = match spec.os {
+                // Everywhere else, they start as we let them.
+                _ if !in_pods => None,
+                Os::Windows => Some("an agent on Windows keeps its key in another form"),
+                Os::Linux if !spec.starts_as_ours() => {
+                    Some("its image or command is not ours; registration: just-in-time asks for it all the same")
+                }
+                Os::Linux => None,
+            };
+            Wish { registration: spec.registration, obstacle: obstacle.map(str::to_owned) }
+        };
+        self.config.agents.iter().map(|(of, spec)| (of.clone(), wish(spec))).collect()
     }
 
     /// Where nobody is elected.

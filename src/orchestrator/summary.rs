@@ -33,7 +33,6 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
         let view = PoolView {
             policy,
             pool,
-            registration: &known.facts.registration,
             observed: observed.as_ref().map(|(snapshot, plan)| (snapshot, plan)),
             agents: agents.as_deref(),
             polled_at: *polled_at,

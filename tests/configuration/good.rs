@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use kubectl_ado::{
     config::{AzureEnvironment, Config, HostConfig, Os, Polling, Registration, SecretKey, TokenSource},
-    core::{Demand, Scale},
+    core::{Demand, Recipe, Scale},
 };
 use serde_json::Value;
 
@@ -208,7 +208,8 @@ fn the_canon_of_the_file_is_understood_also_in_a_folder() {
     for path in [folder.path("ado.yaml"), folder.path("")] {
         let config = Config::load(&[("HOME", "/nowhere")].into_iter().collect(), Some(&path)).unwrap();
         assert_eq!((config.max_agents, config.respect_parallel_jobs), (Some(60), true));
-        assert_eq!((config.idle_timeout, config.registration), (Duration::from_mins(10), Registration::Auto));
+        assert_eq!(config.idle_timeout, Duration::from_mins(10));
+        assert!(config.agents.values().all(|agent| agent.registration == Registration::Auto));
         let [pool] = &config.pools[..] else { panic!("{:?}", config.pools) };
         assert_eq!((pool.name.as_str(), pool.max_agents), ("Linux Builds", Some(40)));
         let [gpu, default] = &pool.templates[..] else { panic!("{pool:?}") };
@@ -288,4 +289,15 @@ fn a_text_that_is_read_elsewhere_needs_only_the_files_that_are_handed_over() {
     assert!(wrong.contains("conf/ado.yaml:3:14: jobTemplate: conf/job.yaml"), "{wrong}");
     let unknown = Config::of_files(&environment, "ado.yaml".as_ref(), "pool: []\n", [].into()).unwrap_err();
     assert!(unknown.to_string().contains("ado.yaml:1:1: unknown key `pool`"), "{unknown}");
+}
+
+#[test]
+fn each_template_may_say_how_its_agents_get_the_right_to_work() {
+    let file = "organization: {url: https://dev.azure.com/contoso, tokenFile: /token}\ndefaults: {registration: token}\n\
+                pools: [{name: A, templates: [{name: one, registration: just-in-time}, {name: two, os: windows, image: i}]}]\n";
+    let folder = Folder::with(&[("ado.yaml", &file.replace("/token", "token")), ("token", "abc")]);
+    let config = Config::load(&[("HOME", "/nowhere")].into_iter().collect(), Some(&folder.path("ado.yaml"))).unwrap();
+    let of = |template: &str| config.agents[&("A".to_owned(), template.to_owned())].registration;
+    assert_eq!(of("one"), Registration::Only(Recipe::JustInTime));
+    assert_eq!(of("two"), Registration::Only(Recipe::Token));
 }

@@ -54,8 +54,18 @@ fn each_mistake_in_a_file_is_answered_with_its_line_and_column() {
         ),
         ("defaults: {keepFailed: 5 m}\n", &[&["defaults.keepFailed is \"5 m\"", "from 0s to 30d"]]),
         ("defaults: {idleTimeout: [1]}\n", &[&["defaults.idleTimeout is a list"]]),
-        ("defaults: {registration: just-in-time}\n", &[&["defaults.registration", "not in this version"]]),
-        ("defaults: {registration: never}\n", &[&["defaults.registration is \"never\"", "auto or token"]]),
+        (
+            "defaults: {registration: just-in-time}\nos: windows\nimage: i\n",
+            &[&["defaults.registration is just-in-time", "Windows", "auto or token"]],
+        ),
+        (
+            "host: local\nagentFolder: /tmp/agents\npools: [{name: A, templates: [{registration: init-container}]}]\n",
+            &[&["registration is init-container", "only pods"]],
+        ),
+        (
+            "defaults: {registration: never}\n",
+            &[&["defaults.registration is \"never\"", "auto, just-in-time, init-container or token"]],
+        ),
         (
             "defaults: {minAgents: 3, maxAgents: 2}\n",
             &[&["defaults.minAgents is 3, more than", "defaults.maxAgents (2)"]],

@@ -50,7 +50,7 @@ fn start(request: i64) -> StartRun {
         purpose: Purpose::Request(RequestId(request)),
         attempt: 1,
         revision: String::new(),
-        recipe: Recipe::default(),
+        recipe: kubectl_ado::core::Recipe::default(),
     }
 }
 
@@ -151,8 +151,12 @@ async fn a_stop_takes_its_pod_along_and_never_a_namesake() {
     let world = World::new("stop").await;
     let host = host(&world).await;
     host.runs().await.unwrap();
-    let stop =
-        |request: i64| StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::TakenBack };
+    let stop = |request: i64| StopRun {
+        name: start(request).name,
+        pool: "Default".into(),
+        reason: StopReason::TakenBack,
+        agent: None,
+    };
     for request in 1..=2 {
         host.start(&start(request)).await.unwrap();
         pod_of(&world, &start(request).name).await;

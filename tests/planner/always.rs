@@ -129,7 +129,6 @@ proptest! {
         let view = PoolView {
             policy: &policy,
             pool: &policy.pools[0],
-            registration: "token",
             observed: Some((&observed.pools[0], &decided.pools[0])),
             agents: observed.pools[0].agents.as_deref(),
             polled_at: None,

@@ -369,7 +369,7 @@ impl World {
         if answer_is_lost {
             self.memory.in_doubt(&start.name, now);
         } else {
-            self.memory.started(&start.name, created_at);
+            self.memory.started(&start.name, created_at, None);
         }
         Ok(())
     }

@@ -25,7 +25,6 @@ fn with(
     let view = PoolView {
         policy,
         pool: &policy.pools[0],
-        registration: "token",
         observed: Some((&observed.pools[0], &plan.pools[0])),
         agents: observed.pools[0].agents.as_deref(),
         polled_at: Some(at(seconds)),
@@ -107,7 +106,6 @@ fn a_pool_that_nobody_has_heard_of_is_unknown() {
     let view = PoolView {
         policy: &policy,
         pool: &policy.pools[0],
-        registration: "token",
         observed: None,
         agents: None,
         polled_at: None,

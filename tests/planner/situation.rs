@@ -19,7 +19,8 @@ pub(crate) fn template(name: &str, capabilities: Option<&[(&str, &str)]>) -> Age
         name: name.into(),
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
-        recipe: Recipe::default(),
+        recipe_reason: None,
+        recipe: kubectl_ado::core::Recipe::default(),
         capabilities: capabilities.map(|pairs| pairs.iter().copied().collect()),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
@@ -84,7 +85,7 @@ pub(crate) fn run(name: &str, purpose: Purpose, phase: RunPhase) -> Run {
         runs_since: Some(at(-60)),
         trouble: None,
         agent_ended_at: None,
-        recipe: Recipe::default(),
+        recipe: kubectl_ado::core::Recipe::default(),
         held: None,
     }
 }

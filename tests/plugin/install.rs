@@ -10,8 +10,16 @@ use serde_json::{Value, json};
 
 use crate::{place::Place, world::project_file};
 
-const MANIFESTS: [&str; 7] =
-    ["serviceaccount", "role", "rolebinding", "config", "networkpolicy", "poddisruptionbudget", "deployment"];
+const MANIFESTS: [&str; 8] = [
+    "serviceaccount",
+    "role",
+    "rolebinding",
+    "config",
+    "networkpolicy",
+    "poddisruptionbudget",
+    "poddisruptionbudget-agents",
+    "deployment",
+];
 
 fn manifests() -> Vec<Value> {
     MANIFESTS
@@ -99,6 +107,7 @@ async fn a_namespace_s_admin_installs_and_the_same_again_changes_nothing() {
         "configmap/kubectl-ado-config created",
         "networkpolicy.networking.k8s.io/kubectl-ado created",
         "poddisruptionbudget.policy/kubectl-ado created",
+        "poddisruptionbudget.policy/kubectl-ado-busy-agents created",
         "deployment.apps/kubectl-ado created",
     ];
     assert_eq!(verbs, expected, "{}", said.err);

@@ -20,13 +20,19 @@ fn start(name: &str) -> StartRun {
         purpose: Purpose::Request(RequestId(1)),
         attempt: 1,
         revision: "r".into(),
-        recipe: Recipe::default(),
+        recipe: crate::core::Recipe::default(),
     }
 }
 
 fn seen(name: &str, created_at: Timestamp) -> Run {
-    let expected =
-        ExpectedStart { run: start(name), asked_at: created_at, created_at: None, in_doubt: false, until: created_at };
+    let expected = ExpectedStart {
+        run: start(name),
+        asked_at: created_at,
+        created_at: None,
+        held: None,
+        in_doubt: false,
+        until: created_at,
+    };
     Run { progress: Progress::Placed, ..expected.as_run() }
 }
 
@@ -38,7 +44,7 @@ fn names(runs: &[Run]) -> Vec<&str> {
 fn what_was_just_started_counts_as_pending_until_it_is_seen() {
     let mut expectations = Expectations::default();
     expectations.starting(&start("a"), at(0));
-    expectations.started("a", at(1));
+    expectations.started("a", at(1), None);
     let runs = expectations.merge(Vec::new(), at(2));
     assert!(runs[0].is_live() && runs[0].progress == Progress::Pending && runs[0].created_at == at(1));
     assert_eq!(expectations.merge(vec![seen("a", at(1))], at(3)), [seen("a", at(1))]);
@@ -50,7 +56,7 @@ fn what_is_seen_before_the_answer_comes_is_not_expected_again() {
     let mut expectations = Expectations::default();
     expectations.starting(&start("a"), at(0));
     assert_eq!(expectations.merge(vec![seen("a", at(0))], at(1)).len(), 1);
-    expectations.started("a", at(0));
+    expectations.started("a", at(0), None);
     assert!(expectations.merge(Vec::new(), at(2)).is_empty());
 }
 
@@ -62,7 +68,7 @@ fn a_refused_start_is_not_expected_unless_an_earlier_one_worked() {
     assert!(expectations.merge(Vec::new(), at(0)).is_empty());
 
     expectations.starting(&start("a"), at(1));
-    expectations.started("a", at(1));
+    expectations.started("a", at(1), None);
     expectations.starting(&start("a"), at(2));
     expectations.refused("a", at(2));
     expectations.in_doubt("a", at(2));
@@ -75,7 +81,7 @@ fn a_start_in_doubt_is_expected_for_seconds_and_a_sure_one_for_minutes() {
     for name in ["doubtful", "sure"] {
         expectations.starting(&start(name), at(0));
     }
-    expectations.started("sure", at(0));
+    expectations.started("sure", at(0), None);
     expectations.in_doubt("doubtful", at(10));
     assert_eq!(expectations.merge(Vec::new(), at(12)).len(), 2);
     assert_eq!(names(&expectations.merge(Vec::new(), at(13))), ["sure"]);
@@ -103,12 +109,33 @@ fn a_stop_is_forgotten_when_the_run_is_gone_or_after_minutes() {
 }
 
 #[test]
+fn what_was_made_ready_is_not_held_though_it_is_seen_so_for_a_while() {
+    let held = |by: &str| Some(Held { by: by.into(), since: at(0) });
+    let seen = |created_at, held| Run { held, ..seen("a", created_at) };
+    let mut expectations = Expectations::default();
+    expectations.starting(&start("a"), at(0));
+    assert_eq!(expectations.merge(Vec::new(), at(0))[0].held, None, "nobody knows yet whether it is there");
+    expectations.started("a", at(1), held("me"));
+    assert_eq!(expectations.merge(Vec::new(), at(1))[0].held, held("me"));
+    expectations.equipped("a", at(1), at(2));
+    assert_eq!(expectations.merge(Vec::new(), at(2))[0].held, None);
+    assert_eq!(expectations.merge(vec![seen(at(1), held("me"))], at(3))[0].held, None, "the watch lags");
+    assert_eq!(expectations.merge(vec![seen(at(1), None)], at(4))[0].held, None);
+    assert!(expectations.equipped.is_empty(), "it was seen");
+
+    expectations.equipped("a", at(1), at(5));
+    assert_eq!(expectations.merge(vec![seen(at(9), held("you"))], at(9))[0].held, held("you"), "a later namesake");
+    expectations.equipped("a", at(9), at(10));
+    assert_eq!(expectations.merge(vec![seen(at(9), held("me"))], at(310))[0].held, held("me"), "something is wrong");
+}
+
+#[test]
 fn a_start_after_a_stop_of_the_same_name_is_not_mistaken_for_the_old_one() {
     let mut expectations = Expectations::default();
     expectations.stopped("a", at(0), at(5));
     expectations.starting(&start("a"), at(6));
     assert_eq!(expectations.merge(vec![seen("a", at(0))], at(6))[0].progress, Progress::Pending);
-    expectations.started("a", at(6));
+    expectations.started("a", at(6), None);
     assert_eq!(expectations.merge(vec![seen("a", at(0))], at(7))[0].created_at, at(6), "the old one is still seen");
     assert_eq!(expectations.merge(vec![seen("a", at(6))], at(8))[0].progress, Progress::Placed);
 }
@@ -180,7 +207,7 @@ proptest! {
                         to_tell.push(real.clone());
                     }
                     match (answer, real.get(&name)) {
-                        (Answer::Heard, Some(created_at)) => expectations.started(&name, *created_at),
+                        (Answer::Heard, Some(created_at)) => expectations.started(&name, *created_at, None),
                         (Answer::Refused, _) => expectations.refused(&name, now),
                         _ => expectations.in_doubt(&name, now),
                     }

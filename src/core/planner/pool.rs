@@ -103,7 +103,10 @@ impl<'a> PoolWork<'a> {
 
     pub(super) fn finish(self) -> PoolPlan {
         let Self { policy, survey, unfilled, .. } = self;
+        let busy =
+            survey.sight.live().filter(|known| survey.sight.is_at_work(known)).map(|known| known.run.name.clone());
+        let busy = busy.collect();
         let verdicts = survey.verdicts.into_iter().filter_map(|(id, verdict)| Some((id, verdict?))).collect();
-        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts, unfilled }
+        PoolPlan { pool: policy.name.clone(), counts: survey.counts, verdicts, busy, unfilled }
     }
 }

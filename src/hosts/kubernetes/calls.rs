@@ -1,10 +1,11 @@
-//! The calls that make a Job and end one.
+//! The calls that make a Job, change one and end one.
 
-use jiff::Timestamp;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use kube::{
-    api::{DeleteParams, GetParams, ListParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::Request,
 };
+use serde_json::Value;
 
 use super::{
     KubernetesHost,
@@ -12,12 +13,13 @@ use super::{
     feed,
     job::MadeJob,
     keys,
+    secret_calls::METADATA_ONLY,
     slim::Slim,
     slim_job::{SlimJob, jobs_path},
     slim_pod::SlimPod,
 };
 use crate::{
-    cluster::{ErrorKind, call},
+    cluster::{ClusterError, ErrorKind, call},
     core::StartRun,
     hosts::{HostError, Started},
 };
@@ -32,8 +34,8 @@ pub(super) enum Deleted {
 }
 
 impl KubernetesHost {
-    /// Makes the Job, and tells when it was made. One of the same run that is there already is as good.
-    pub(super) async fn create(&self, run: &StartRun, made: &MadeJob) -> Result<(Started, Timestamp), HostError> {
+    /// Makes the Job, and gives it. One of the same run that is there already is as good.
+    pub(super) async fn create(&self, run: &StartRun, made: &MadeJob) -> Result<(Started, SlimJob), HostError> {
         let what = format!("create the Job \"{}\" in namespace \"{}\"", run.name, self.namespace);
         let created = call(&what, async {
             let body = serde_json::to_vec(&made.job).map_err(kube::Error::SerdeError)?;
@@ -44,23 +46,23 @@ impl KubernetesHost {
         })
         .await;
         match created {
-            Ok(job) => Ok((Started::Created, job.created_at())),
+            Ok(job) => Ok((Started::Created, job)),
             Err(error) if error.kind == ErrorKind::AlreadyExists => {
-                self.whose(run).await.map(|created_at| (Started::AlreadyThere, created_at))
+                self.known(run).await.map(|job| (Started::AlreadyThere, job))
             }
             Err(error) => Err(refused(error, &self.namespace)),
         }
     }
 
-    /// The name is taken: by the same run, and since when, or by somebody else?
-    async fn whose(&self, run: &StartRun) -> Result<Timestamp, HostError> {
+    /// The name is taken: by the same run, or by somebody else?
+    async fn known(&self, run: &StartRun) -> Result<SlimJob, HostError> {
         let goes = || {
             HostError::Unavailable(format!("the Job \"{}\" is going away just now; a later pass starts it", run.name))
         };
         let Some(job) = self.get(&run.name).await? else { return Err(goes()) };
         match job.belongs_to(&self.installation, &self.organization, &run.pool) {
             Ok(()) if job.is_being_deleted() => Err(goes()),
-            Ok(()) => Ok(job.created_at()),
+            Ok(()) => Ok(job),
             Err(owner) => Err(HostError::Collision { name: run.name.clone(), owner }),
         }
     }
@@ -86,7 +88,7 @@ impl KubernetesHost {
         }
     }
 
-    async fn get(&self, name: &str) -> Result<Option<SlimJob>, HostError> {
+    pub(super) async fn get(&self, name: &str) -> Result<Option<SlimJob>, HostError> {
         let what = format!("get the Job \"{name}\" in namespace \"{}\"", self.namespace);
         let found = call(&what, async {
             let request = Request::new(jobs_path(&self.namespace));
@@ -100,6 +102,26 @@ impl KubernetesHost {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(refused(error, &self.namespace)),
         }
+    }
+
+    /// Changes a Job by a JSON patch, all of it or nothing. Where one of its tests fails, the error is of the kind `Invalid`.
+    ///
+    /// Not by resource version: the Job controller writes the Job's status whenever it likes, which would be a conflict. A
+    /// JSON patch is applied anew by the API server when that happens, tests included.
+    pub(super) async fn patch(&self, what: &str, name: &str, operations: &Value) -> Result<(), ClusterError> {
+        let what = format!("{what} the Job \"{name}\" in namespace \"{}\"", self.namespace);
+        call(&what, async {
+            let params = PatchParams { field_manager: Some(keys::US.to_owned()), ..PatchParams::default() };
+            let request = Request::new(jobs_path(&self.namespace));
+            // As a merge patch, since kube makes JSON patches from types of another crate alone.
+            let mut request =
+                request.patch(name, &params, &Patch::Merge(operations)).map_err(kube::Error::BuildRequest)?;
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json-patch+json"));
+            headers.insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
+            self.client.request_text(request).await.map(drop)
+        })
+        .await
     }
 
     /// Deletes the Job of that uid, and that version if one is given, and with it its pods, which the API server does not

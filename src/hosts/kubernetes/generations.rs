@@ -11,7 +11,8 @@ use crate::core::{Installation, short_hash};
 /// starting agents with it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(30);
 
-/// After what time another orchestrator's Secret that nobody mounts is a leftover. Whoever uses it says so more often.
+/// After what time a Secret that nobody mounts is a leftover, be it another orchestrator's or the current one where all
+/// agents are made without a token by now. Whoever uses it says so more often.
 const ABANDONED: SignedDuration = SignedDuration::from_hours(24);
 
 /// How often the one who uses a Secret says so.
@@ -76,8 +77,9 @@ impl Generations {
         self.0
             .iter()
             .filter(|(name, (owner, since))| {
-                let unused = if owner == user { settled } else { now.duration_since(*since) >= ABANDONED };
-                name.as_str() != current && !mounted.contains(*name) && unused
+                let is_former = owner == user && name.as_str() != current;
+                let unused = if is_former { settled } else { now.duration_since(*since) >= ABANDONED };
+                !mounted.contains(*name) && unused
             })
             .map(|(name, _)| name.clone())
             .collect()
@@ -123,6 +125,14 @@ mod tests {
         assert!(obsolete(&generations, &["old"], after(40)).is_empty());
         assert!(obsolete(&generations, &[], after(10)).is_empty(), "the new one has to settle first");
         assert!(obsolete(&noted(&[("old", "me")]), &[], after(40)).is_empty(), "the new one is not there yet");
+    }
+
+    #[test]
+    fn the_current_secret_goes_when_no_agent_is_made_with_a_token_any_more() {
+        let generations = noted(&[("new", "me")]);
+        assert!(obsolete(&generations, &[], after(3600)).is_empty());
+        assert!(obsolete(&generations, &["new"], after(25 * 3600)).is_empty());
+        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), ["kubectl-ado-token-new"]);
     }
 
     #[test]

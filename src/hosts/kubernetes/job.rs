@@ -7,6 +7,8 @@
 mod credential;
 mod default_job;
 mod json;
+mod registration;
+mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ pub use json::TemplateError;
 use super::keys;
 use crate::{
     config::{AgentSpec, Os, SecretKey},
-    core::{Installation, Purpose, Retention, StartRun, pool_label},
+    core::{Held, Installation, Purpose, Recipe, Retention, StartRun, pool_label},
 };
 
 /// The least time that an ended Job stays. A shorter one would let failures vanish before anyone has seen them, and
@@ -39,9 +41,21 @@ pub(super) struct JobSettings<'a> {
     pub(super) organization: &'a str,
     pub(super) namespace: &'a str,
     pub(super) agent: &'a AgentSpec,
-    pub(super) token: &'a SecretKey,
+    pub(super) grant: Grant<'a>,
     pub(super) docker_socket: Option<&'a Path>,
     pub(super) retention: Retention,
+}
+
+/// What gives the agent of a Job the right to work: see [`Recipe`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Grant<'a> {
+    /// The files of its registration, from a Secret that is named like the Job. It is held until they are there; without a
+    /// mark it is a Job to look at.
+    Files(Option<&'a Held>),
+    /// The organization's token, in an init container.
+    InitContainer(&'a SecretKey),
+    /// The organization's token.
+    Token(&'a SecretKey),
 }
 
 /// A Job, and what its template's owner should know.
@@ -92,20 +106,37 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
     let agent = agent_container(&mut pod, image)?;
     set_variables(&mut pod, agent, run, settings)?;
     let mode = if hardened { 0o440 } else { 0o444 };
-    let mounted = credential::place(&mut pod, agent, settings.token, mode, &mut warnings)?;
+    let mounted = match settings.grant {
+        Grant::Token(token) => credential::place(&mut pod, agent, token, mode, &mut warnings)?.then_some(token),
+        Grant::InitContainer(token) => {
+            registration::from_init_container(&mut pod, agent, token, mode, &mut warnings)?.then_some(token)
+        }
+        Grant::Files(_) => {
+            registration::from_secret(&mut pod, agent, &run.name, mode, &mut warnings)?;
+            None
+        }
+    };
     if let Some(socket) = settings.docker_socket {
         mount_socket(&mut pod, agent, &socket.to_string_lossy(), settings.agent.os)?;
     }
 
-    let mut metadata = root.child("metadata")?;
-    let mut annotations = metadata.child("annotations")?;
-    annotations.remove(keys::MANAGED_TTL);
-    annotations.remove(keys::TOKEN_SECRET);
+    let mut annotations = root.child("metadata")?.into_child("annotations")?;
+    for ours in [keys::MANAGED_TTL, keys::TOKEN_SECRET, keys::REGISTRATION, keys::HELD, keys::OWN_SUSPEND] {
+        annotations.remove(ours);
+    }
     if managed_ttl {
         annotations.set(keys::MANAGED_TTL, "true");
     }
-    if mounted {
-        annotations.set(keys::TOKEN_SECRET, settings.token.name.as_str());
+    if let Some(token) = mounted {
+        annotations.set(keys::TOKEN_SECRET, token.name.as_str());
+    }
+    match settings.grant {
+        Grant::Token(_) => {}
+        Grant::InitContainer(_) => annotations.set(keys::REGISTRATION, Recipe::InitContainer.name()),
+        Grant::Files(held) => {
+            annotations.set(keys::REGISTRATION, Recipe::JustInTime.name());
+            suspension::hold(&mut root, held)?;
+        }
     }
     if let Some(template) = &settings.agent.job_template {
         for warning in &mut warnings {

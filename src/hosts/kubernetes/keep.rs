@@ -25,8 +25,8 @@ use crate::{
     hosts::HostError,
 };
 
-/// How many Jobs are patched at once.
-const PATCHES_AT_ONCE: usize = 8;
+/// How many Jobs or pods are patched at once.
+pub(super) const PATCHES_AT_ONCE: usize = 8;
 
 /// How long tidying waits after it failed; it is never urgent.
 const TIDY_PAUSE: Duration = Duration::from_secs(60);
@@ -109,9 +109,9 @@ impl KubernetesHost {
     }
 }
 
-/// Whether the Job is gone, or another one has its name by now: to the API server a patch with the uid of the former one
+/// Whether the object is gone, or another one has its name by now: to the API server a patch with the uid of the former one
 /// is an attempt to change what never changes.
-fn is_gone(error: &ClusterError) -> bool {
+pub(super) fn is_gone(error: &ClusterError) -> bool {
     match error.kind {
         ErrorKind::NotFound | ErrorKind::Conflict => true,
         ErrorKind::Invalid => error.message.contains("metadata.uid: Invalid value"),

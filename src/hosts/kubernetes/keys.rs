@@ -29,6 +29,10 @@ pub(super) const TOKEN_SECRET: &str = "kubectl-ado/token-secret";
 pub(super) const REGISTRATION: &str = "kubectl-ado/registration";
 /// Annotation: who makes the run ready, and since when. Gone when it is.
 pub(super) const HELD: &str = "kubectl-ado/held";
+/// Annotation: set where `spec.suspend` of a run that is held is not ours to change.
+pub(super) const OWN_SUSPEND: &str = "kubectl-ado/own-suspend";
+/// Label of a pod: its agent has a job request.
+pub(super) const BUSY: &str = "kubectl-ado/busy";
 /// Annotation: set where `ttlSecondsAfterFinished` is ours to change.
 pub(super) const MANAGED_TTL: &str = "kubectl-ado/managed-ttl";
 

@@ -5,16 +5,18 @@
 //!
 //! Jobs and pods are watched rather than listed, and what we asked for ourselves is expected until the watch shows it.
 //!
-//! Rights in the namespace: Jobs get, list, watch, create, patch, delete; pods list, watch; Events list; Secrets create,
-//! delete; ConfigMaps get, create, update; and get on the namespace itself.
+//! Rights in the namespace: Jobs get, list, watch, create, patch, delete; pods list, watch, patch; Events list; Secrets
+//! create, delete; ConfigMaps get, create, update; and get on the namespace itself.
 
 mod agent_jobs;
+mod busy;
 mod calls;
 mod documents;
 mod equip;
 mod failure;
 mod feed;
 mod generations;
+mod grips;
 mod job;
 mod keep;
 mod keys;
@@ -22,6 +24,7 @@ mod prepare;
 mod render;
 mod runs;
 mod secret;
+mod secret_calls;
 mod slim;
 mod slim_job;
 mod slim_pod;
@@ -41,14 +44,17 @@ use std::{
 use jiff::Timestamp;
 use kube::Client;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 pub use agent_jobs::{
     AGENT_JOBS, AgentJob, AgentJobs, agent_jobs, jobs_of_installation, jobs_of_pool, jobs_of_request, why_no_pod,
 };
+use busy::Marks;
 pub use documents::DocumentProblem;
 pub(super) use failure::refused;
+use grips::Grips;
 pub use job::{DEFAULT_AGENT_IMAGE, TemplateError};
-use job::{JobSettings, MadeJob, make_job};
+use job::{Grant, JobSettings, MadeJob, make_job};
 use keep::Chores;
 pub use prepare::prepare;
 pub use render::{Rendered, render};
@@ -58,7 +64,9 @@ use watching::{Clock, Watching};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource},
-    core::{EquipRun, Expectations, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun},
+    core::{
+        EquipRun, Expectations, Held, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun,
+    },
 };
 
 /// The shortest text that is recognized as a token; a shorter one may stand in a Job by chance.
@@ -81,6 +89,8 @@ pub struct KubernetesHost {
     chores: Mutex<Chores>,
     clock: Clock,
     expectations: Mutex<Expectations>,
+    grips: Grips,
+    marks: Mutex<Marks>,
     /// Begins with the first question for our runs.
     watching: OnceLock<Watching>,
 }
@@ -130,6 +140,8 @@ impl KubernetesHost {
             chores: Mutex::default(),
             clock: Clock::default(),
             expectations: Mutex::default(),
+            grips: Grips::default(),
+            marks: Mutex::default(),
             watching: OnceLock::new(),
         };
         host.warnings = host.try_templates()?;
@@ -181,8 +193,14 @@ impl KubernetesHost {
     fn try_templates(&self) -> Result<Vec<String>, HostError> {
         let token = SecretKey { name: "token".to_owned(), key: "token".to_owned() };
         let mut warnings = BTreeSet::new();
-        for (pool, template) in self.agents.keys() {
+        for ((pool, template), agent) in &self.agents {
             let (pool, template) = (pool.clone(), template.clone());
+            let recipe = agent.registration.recipe().unwrap_or_default();
+            let grant = match recipe {
+                Recipe::JustInTime => Grant::Files(None),
+                Recipe::InitContainer => Grant::InitContainer(&token),
+                Recipe::Token => Grant::Token(&token),
+            };
             let run = StartRun {
                 name: "try".to_owned(),
                 pool,
@@ -190,14 +208,14 @@ impl KubernetesHost {
                 purpose: Purpose::Slot(0),
                 attempt: 1,
                 revision: String::new(),
-                recipe: Recipe::default(),
+                recipe,
             };
-            warnings.extend(self.make(&run, &token)?.warnings);
+            warnings.extend(self.make(&run, grant)?.warnings);
         }
         Ok(warnings.into_iter().collect())
     }
 
-    fn make(&self, run: &StartRun, token: &SecretKey) -> Result<MadeJob, HostError> {
+    fn make(&self, run: &StartRun, grant: Grant<'_>) -> Result<MadeJob, HostError> {
         let Some(agent) = self.agents.get(&(run.pool.clone(), run.template.clone())) else {
             let message = format!("pool \"{}\" has no agent template \"{}\"", run.pool, run.template);
             return Err(HostError::Refused { reason: "template", message, fix: None });
@@ -207,7 +225,7 @@ impl KubernetesHost {
             organization: &self.organization,
             namespace: &self.namespace,
             agent,
-            token,
+            grant,
             docker_socket: self.docker_socket.as_deref(),
             retention: self.retention,
         };
@@ -236,8 +254,20 @@ impl KubernetesHost {
         })
     }
 
+    /// The Secret that the agents' token is mounted from; it exists when this returns.
+    async fn token_secret(&self) -> Result<SecretKey, HostError> {
+        match &self.credential {
+            Credential::Existing(secret) => Ok(secret.clone()),
+            Credential::Managed(vault) => vault.current().await,
+        }
+    }
+
     fn expectations(&self) -> MutexGuard<'_, Expectations> {
         self.expectations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watching(&self) -> &Watching {
@@ -257,17 +287,24 @@ impl AgentHost for KubernetesHost {
     }
 
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
-        let secret = match &self.credential {
-            Credential::Existing(secret) => secret.clone(),
-            Credential::Managed(vault) => vault.current().await?,
+        let held = Held { by: self.identity.clone(), since: self.clock.now() };
+        let made = match run.recipe {
+            Recipe::JustInTime => self.make(run, Grant::Files(Some(&held)))?,
+            Recipe::InitContainer => self.make(run, Grant::InitContainer(&self.token_secret().await?))?,
+            Recipe::Token => self.make(run, Grant::Token(&self.token_secret().await?))?,
         };
-        let made = self.make(run, &secret)?;
         self.check_for_token(run, &made)?;
         self.expectations().starting(run, self.clock.now());
+        let asked = Instant::now();
         let created = self.create(run, &made).await;
         let mut expectations = self.expectations();
         match &created {
-            Ok((_, created_at)) => expectations.started(&run.name, *created_at),
+            Ok((started, job)) => {
+                expectations.started(&run.name, job.created_at(), job.held());
+                if *started == Started::Created {
+                    self.grips.take(&run.name, job, asked);
+                }
+            }
             Err(HostError::Unavailable(_)) => expectations.in_doubt(&run.name, self.clock.now()),
             Err(_) => expectations.refused(&run.name, self.clock.now()),
         }
@@ -296,12 +333,17 @@ impl AgentHost for KubernetesHost {
             // One that has changed is another run by now, which has taken the name.
             self.delete(&run.name, &uid, None).await?;
         }
+        self.grips.let_go(&run.name);
         self.expectations().stopped(&run.name, seen.created_at, self.clock.now());
         Ok(())
     }
 
     async fn changed(&self) {
         self.watching().changed().await;
+    }
+
+    async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
+        self.mark_busy_pods(names).await
     }
 
     async fn tidy(&self, _runs: &[Run]) -> Result<(), HostError> {

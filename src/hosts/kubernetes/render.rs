@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::{
     KubernetesConfig,
     generations::secret_name,
-    job::{JobSettings, make_job},
+    job::{Grant, JobSettings, make_job},
 };
 use crate::{
     config::{Config, SecretKey},
-    core::{Installation, Purpose, StartRun, run_name},
+    core::{Installation, Purpose, Recipe, StartRun, run_name},
     hosts::HostError,
 };
 
@@ -54,12 +54,17 @@ pub fn render(
     // A Secret of our making is named by a hash of the token, which is not known here.
     let token = settings.token_secret.clone();
     let token = token.unwrap_or_else(|| SecretKey { name: secret_name(installation, ""), key: "token".to_owned() });
+    let grant = match run.recipe {
+        Recipe::JustInTime => Grant::Files(None),
+        Recipe::InitContainer => Grant::InitContainer(&token),
+        Recipe::Token => Grant::Token(&token),
+    };
     let settings = JobSettings {
         installation,
         organization,
         namespace: &settings.namespace,
         agent,
-        token: &token,
+        grant,
         docker_socket: settings.docker_socket.as_deref(),
         retention: config.retention,
     };

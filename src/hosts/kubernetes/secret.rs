@@ -1,31 +1,24 @@
 //! The Secret that the agents' token is mounted from, where nobody brings one.
 //!
 //! It is immutable, and another token is another Secret, so that the account needs no more than `create` and `delete`
-//! on Secrets; anything else would let it read them all. What the API server answers is thrown away unread: it may
-//! hold the Secret.
+//! on Secrets; anything else would let it read them all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{
-    Api, Client,
-    api::{DeleteParams, ObjectMeta},
-    core::{Request, Resource},
-};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client, api::ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     failure::refused,
     generations::{self, Generations},
     keys,
+    secret_calls::{SecretDraft, Secrets},
 };
 use crate::{
     cluster::{ClusterError, ErrorKind, call},
@@ -111,44 +104,18 @@ impl Vault {
                 Ok(())
             }
             Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(without_token(error, token)),
+            Err(error) => Err(error),
         }
     }
 
     async fn post(&self, name: &str, token: &SecretString) -> Result<(), ClusterError> {
-        let body = json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": true,
-            "metadata": {
-                "name": name,
-                "labels": {
-                    keys::MANAGED_BY: keys::US, keys::COMPONENT: "agent-token",
-                    keys::INSTALLATION: self.installation.id(),
-                },
-            },
-            "data": {KEY: STANDARD.encode(token.expose_secret())},
-        });
-        call(&format!("create the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
-            let request = Request::new(Secret::url_path(&(), Some(&self.namespace)));
-            let mut request =
-                request.create(&keys::as_us(), body.to_string().into_bytes()).map_err(kube::Error::BuildRequest)?;
-            let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-            request.headers_mut().insert(ACCEPT, HeaderValue::from_static(metadata_only));
-            self.client.request_text(request).await.map(drop)
-        })
-        .await
+        let data = [(KEY, token)].into();
+        let installation = &self.installation;
+        self.secrets().create(&SecretDraft { name, component: "agent-token", installation, owner: None, data }).await
     }
 
-    async fn delete(&self, name: &str) -> Result<(), ClusterError> {
-        let deleted = call(&format!("delete the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
-            let request = Request::new(Secret::url_path(&(), Some(&self.namespace)));
-            let request = request.delete(name, &DeleteParams::default()).map_err(kube::Error::BuildRequest)?;
-            self.client.request_text(request).await.map(drop)
-        })
-        .await;
-        match deleted {
-            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+    fn secrets(&self) -> Secrets<'_> {
+        Secrets { client: &self.client, namespace: &self.namespace }
     }
 
     async fn discard_all_but(
@@ -162,7 +129,7 @@ impl Vault {
             return Ok(());
         }
         for name in &obsolete {
-            self.delete(name).await?;
+            self.secrets().delete(name, None).await?;
             tracing::info!(secret = name, "deleted the Secret of a former token");
         }
         self.write_note(state, |data| data.retain(|name, _| !obsolete.contains(name))).await
@@ -233,27 +200,5 @@ impl Vault {
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
         ConfigMap { metadata, ..ConfigMap::default() }
-    }
-}
-
-/// An admission webhook may quote what it refuses.
-fn without_token(mut error: ClusterError, token: &SecretString) -> ClusterError {
-    let token = token.expose_secret();
-    for form in [token, &STANDARD.encode(token)] {
-        error.message = error.message.replace(form, "[the token]");
-    }
-    error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_never_quotes_the_token() {
-        let token = SecretString::from("s3cr3t-t0ken");
-        let message = format!("denied: s3cr3t-t0ken and {}", STANDARD.encode("s3cr3t-t0ken"));
-        let error = without_token(ClusterError { kind: ErrorKind::Forbidden, message, fix: None }, &token);
-        assert_eq!(error.message, "denied: [the token] and [the token]");
     }
 }

@@ -66,12 +66,16 @@ struct Annotations {
     registration: Option<String>,
     #[serde(rename = "kubectl-ado/held")]
     held: Option<String>,
+    #[serde(rename = "kubectl-ado/own-suspend")]
+    own_suspend: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec {
     ttl_seconds_after_finished: Option<i32>,
+    #[serde(default)]
+    suspend: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -102,6 +106,8 @@ pub(super) struct KeptJob {
     pub(super) ttl: Option<i32>,
     /// Whether the TTL is ours rather than the template's.
     pub(super) managed_ttl: bool,
+    /// Whether its suspension is somebody else's business.
+    pub(super) own_suspend: bool,
     /// In one word, why it failed.
     pub(super) failure: Option<String>,
     /// As far as the Job alone tells. `None` where it is another organization's.
@@ -144,6 +150,7 @@ impl Slim for SlimJob {
             token_secret: self.metadata.annotations.token_secret,
             ttl: self.spec.ttl_seconds_after_finished,
             managed_ttl: self.metadata.annotations.managed_ttl.is_some(),
+            own_suspend: self.metadata.annotations.own_suspend.is_some(),
             failure,
             run,
         }
@@ -157,6 +164,26 @@ impl SlimJob {
 
     pub(super) fn uid(&self) -> &str {
         &self.metadata.uid
+    }
+
+    /// Who makes it ready, as it says itself.
+    pub(super) fn mark(&self) -> Option<&str> {
+        self.metadata.annotations.held.as_deref()
+    }
+
+    /// Who makes it ready.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.mark().map(|mark| held(mark, self.metadata.creation_timestamp))
+    }
+
+    /// Whether its suspension is somebody else's business.
+    pub(super) fn is_suspended_by_others(&self) -> bool {
+        self.metadata.annotations.own_suspend.is_some()
+    }
+
+    /// Whether it is suspended.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.spec.suspend
     }
 
     /// Its pool and agent template.
@@ -219,7 +246,7 @@ impl SlimJob {
             trouble: None,
             agent_ended_at: None,
             recipe: annotations.registration.as_deref().and_then(Recipe::of_name).unwrap_or_default(),
-            held: annotations.held.as_deref().map(|text| held(text, *creation_timestamp)),
+            held: self.held(),
         })
     }
 
@@ -248,7 +275,7 @@ pub(super) fn held_mark(held: &Held) -> String {
 }
 
 fn held(mark: &str, created_at: Timestamp) -> Held {
-    let (by, since) = mark.split_once(' ').unwrap_or((mark, ""));
+    let (by, since) = mark.rsplit_once(' ').unwrap_or((mark, ""));
     Held { by: by.to_owned(), since: since.parse().unwrap_or(created_at) }
 }
 

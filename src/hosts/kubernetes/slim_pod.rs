@@ -26,8 +26,17 @@ struct Metadata {
     #[serde(default)]
     resource_version: String,
     creation_timestamp: Timestamp,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    labels: Labels,
     #[serde(default)]
     owner_references: Vec<Owner>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Labels {
+    #[serde(rename = "kubectl-ado/busy")]
+    busy: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -124,6 +133,8 @@ pub(super) struct KeptPod {
     pub(super) created_at: Timestamp,
     /// Whether none of it goes on.
     pub(super) has_ended: bool,
+    /// Whether it is labelled as one whose agent has a job request.
+    pub(super) is_busy: bool,
     pub(super) progress: Progress,
     /// Since when its agent's container runs.
     pub(super) runs_since: Option<Timestamp>,
@@ -158,6 +169,7 @@ impl Slim for SlimPod {
             progress,
             runs_since: if has_ended { None } else { self.runs_since() },
             has_ended,
+            is_busy: self.metadata.labels.busy.is_some(),
             trouble: if starts { self.trouble() } else { None },
             agent_ended_at: if has_ended { None } else { self.agent_ended_at() },
             failure: self.failure(),
@@ -260,7 +272,9 @@ impl SlimPod {
         }
         let ended = |container: &Container| container.state.terminated.clone().filter(|ended| ended.exit_code != 0);
         if let Some(ended) = self.agent().and_then(ended) {
-            return Some(ended.in_words());
+            let is_deleted = self.metadata.deletion_timestamp.is_some() && ended.is_unexplained();
+            let words = ended.in_words();
+            return Some(if is_deleted { format!("Deleted: somebody deleted its pod ({words})") } else { words });
         }
         if status.phase != "Failed" {
             return None;
@@ -277,10 +291,14 @@ impl Terminated {
         !matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun" | "ContainerStatusUnknown")
     }
 
+    fn is_unexplained(&self) -> bool {
+        matches!(self.reason.as_str(), "" | "Error" | "Completed")
+    }
+
     fn in_words(&self) -> String {
         match self.reason.as_str() {
             "OOMKilled" => "OOMKilled: it used more memory than its limit".to_owned(),
-            "" | "Error" | "Completed" => format!("exit code {}", self.exit_code),
+            _ if self.is_unexplained() => format!("exit code {}", self.exit_code),
             reason => trouble::join(reason, &self.message),
         }
     }

@@ -158,9 +158,10 @@ impl View {
         };
         let mut live = HashSet::new();
         for Entry { kept: job, since } in state.jobs.items.values() {
-            if job.run.as_ref().is_some_and(crate::core::Run::is_live) {
+            if let Some(run) = job.run.as_ref().filter(|run| run.is_live()) {
                 live.insert(job.uid.as_str());
-                if !with_pod.contains(job.uid.as_str()) {
+                // One that is held is to have no pod.
+                if run.held.is_none() && !with_pod.contains(job.uid.as_str()) {
                     add(&job.uid, *since, POD_IS_MADE, true);
                 }
             }

@@ -6,9 +6,9 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::{
-    azure_devops::{Error, PoolId},
-    core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder, Run, StartRun, StopRun},
-    hosts::{HostError, Started},
+    azure_devops::{AgentFiles, Error, NewAgent, PoolId, Proof},
+    core::{Agent, AgentId, EquipRun, JobRequest, ParallelJobs, Placeholder, Run, StartRun, StopRun},
+    hosts::{self, HostError, Started},
     orchestrator::{fixtures::policy, stop_pair},
 };
 
@@ -56,6 +56,14 @@ impl<F: FnOnce()> AzureDevOps for Organization<F> {
     async fn update(&self, _: PoolId, _: AgentId, _: &Placeholder) -> Result<(), Error> {
         Ok(())
     }
+
+    async fn enroll(&self, _: PoolId, _: &NewAgent) -> Result<AgentFiles, Error> {
+        Ok(AgentFiles::new())
+    }
+
+    async fn prove(&self, _: PoolId, agent: Option<AgentId>, _: &Placeholder) -> Proof {
+        Proof { agent, failed: None }
+    }
 }
 
 struct Nowhere;
@@ -67,6 +75,14 @@ impl AgentHost for Nowhere {
 
     async fn start(&self, _: &StartRun) -> Result<Started, HostError> {
         Ok(Started::Created)
+    }
+
+    async fn claim(&self, _: &EquipRun) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn equip(&self, _: &str, _: &hosts::AgentFiles) -> Result<(), HostError> {
+        Ok(())
     }
 
     async fn stop(&self, _: &StopRun) -> Result<(), HostError> {

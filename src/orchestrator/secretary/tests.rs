@@ -70,7 +70,7 @@ fn polled(board: &Board, waiting: u32) {
     let snapshot =
         PoolSnapshot { pool: "Linux".into(), runs: Vec::new(), requests: Vec::new(), agents: Some(Vec::new()) };
     let counts = Counts { waiting, ..Counts::default() };
-    let plan = PoolPlan { pool: "Linux".into(), counts, verdicts: Vec::new(), unfilled: Vec::new() };
+    let plan = PoolPlan { pool: "Linux".into(), counts, verdicts: Vec::new(), busy: Vec::new(), unfilled: Vec::new() };
     board.planned(vec![snapshot], vec![plan], Timestamp::now());
 }
 

@@ -12,7 +12,13 @@ fn now(seconds: i64) -> Timestamp {
 
 fn works(known: &mut Known, pool: &str) {
     let snapshot = PoolSnapshot { pool: pool.into(), runs: Vec::new(), requests: Vec::new(), agents: Some(Vec::new()) };
-    let plan = PoolPlan { pool: pool.into(), counts: Counts::default(), verdicts: Vec::new(), unfilled: Vec::new() };
+    let plan = PoolPlan {
+        pool: pool.into(),
+        counts: Counts::default(),
+        verdicts: Vec::new(),
+        busy: Vec::new(),
+        unfilled: Vec::new(),
+    };
     known.host_asked = true;
     let seen = known.pools.entry(pool.to_owned()).or_default();
     (seen.observed, seen.agents, seen.polled_at) = (Some((snapshot, plan)), Some(Vec::new()), Some(now(0)));

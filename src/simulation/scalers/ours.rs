@@ -43,6 +43,7 @@ impl Ours {
             name: kind.name.clone(),
             name_prefix: core::DEFAULT_PREFIX.to_owned(),
             revision: REVISION.to_owned(),
+            recipe_reason: None,
             recipe: crate::core::Recipe::default(),
             // One template accepts everything, as with the environment variables alone.
             capabilities: several.then(|| kind.capabilities.clone()),

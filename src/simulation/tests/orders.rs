@@ -21,7 +21,7 @@ fn start(name: &str) -> Order {
         purpose: Purpose::Slot(1),
         attempt: 1,
         revision: String::new(),
-        recipe: Recipe::default(),
+        recipe: crate::core::Recipe::default(),
     })
 }
 

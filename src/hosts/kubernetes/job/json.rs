@@ -51,6 +51,12 @@ impl<'a> Node<'a> {
         Node::of(self.map.entry(key).or_insert(Value::Null), path)
     }
 
+    /// The same, for as long as this one lives.
+    pub(super) fn into_child(self, key: &str) -> Result<Node<'a>, TemplateError> {
+        let path = self.path_of(key);
+        Node::of(self.map.entry(key).or_insert(Value::Null), path)
+    }
+
     /// The list at a key, and its path.
     pub(super) fn list(&mut self, key: &str) -> Result<(&mut Vec<Value>, String), TemplateError> {
         let path = self.path_of(key);

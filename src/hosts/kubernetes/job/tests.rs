@@ -1,11 +1,16 @@
 //! Every rule of the merge, and the promise behind them: what is not ours stays as its owner wrote it.
 
+mod registration;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config::JobTemplate, core::RequestId};
+use crate::{
+    config::{JobTemplate, Registration},
+    core::RequestId,
+};
 
 /// The first example of ado-agent-orchestrator's README, word for word.
 const WITH_LIMITS: &str = r#"
@@ -61,14 +66,15 @@ struct Setup {
     agent: AgentSpec,
     docker_socket: Option<PathBuf>,
     purpose: Purpose,
+    recipe: Recipe,
 }
 
 impl Setup {
     fn of(job: Option<Value>) -> Self {
         let job_template =
             job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
-        let agent = AgentSpec { image: None, os: Os::Linux, job_template };
-        Self { agent, docker_socket: None, purpose: Purpose::Request(RequestId(42)) }
+        let agent = AgentSpec { image: None, os: Os::Linux, job_template, registration: Registration::Auto };
+        Self { agent, docker_socket: None, purpose: Purpose::Request(RequestId(42)), recipe: Recipe::Token }
     }
 
     fn image(mut self, image: &str) -> Self {
@@ -86,7 +92,19 @@ impl Setup {
         self
     }
 
+    fn registered(mut self, recipe: Recipe) -> Self {
+        self.recipe = recipe;
+        self
+    }
+
     fn make(&self) -> Result<MadeJob, TemplateError> {
+        let token = SecretKey { name: "the-secret".into(), key: "pat".into() };
+        let held = Held { by: "me".into(), since: "2026-11-24T08:00:00Z".parse().unwrap() };
+        let grant = match self.recipe {
+            Recipe::JustInTime => Grant::Files(Some(&held)),
+            Recipe::InitContainer => Grant::InitContainer(&token),
+            Recipe::Token => Grant::Token(&token),
+        };
         let run = StartRun {
             name: "agent-job-abcde-0123456789ab".into(),
             pool: "Linux Builds ☃".into(),
@@ -94,7 +112,7 @@ impl Setup {
             purpose: self.purpose,
             attempt: 2,
             revision: "r1".to_owned(),
-            recipe: Recipe::default(),
+            recipe: self.recipe,
         };
         make_job(
             &run,
@@ -103,7 +121,7 @@ impl Setup {
                 organization: "https://dev.azure.com/contoso",
                 namespace: "agents",
                 agent: &self.agent,
-                token: &SecretKey { name: "the-secret".into(), key: "pat".into() },
+                grant,
                 docker_socket: self.docker_socket.as_deref(),
                 retention: Retention { finished: Duration::from_secs(600), failed: Duration::from_secs(86_400) },
             },

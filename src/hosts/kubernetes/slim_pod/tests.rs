@@ -128,6 +128,74 @@ fn a_sidecar_among_the_init_containers_stays_too() {
     assert_eq!(kept(native).agent_ended_at, None);
 }
 
+/// What Kubernetes 1.36 writes when it is not the agent that ends a pod.
+#[test]
+fn a_pod_that_was_killed_is_told_by_whoever_killed_it() {
+    let condition = |reason: &str, message: &str| {
+        json!([{"type": "PodScheduled", "status": "True"},
+            {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}])
+    };
+    let killed = ended(137, "Error");
+    for (case, more, words) in [
+        (
+            "the node's memory is used up",
+            json!({"reason": "Evicted", "message": "The node was low on resource: memory.",
+                "conditions": condition("TerminationByKubelet", "The node was low on resource: memory.")}),
+            "Evicted: The node was low on resource: memory.",
+        ),
+        (
+            "the pod's own deadline",
+            json!({"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than the specified deadline"}),
+            "DeadlineExceeded: Pod was active on the node longer than the specified deadline",
+        ),
+        (
+            "the node shuts down",
+            json!({"reason": "Terminated", "message": "Pod was terminated in response to imminent node shutdown.",
+                "conditions": condition("TerminationByKubelet", "Pod was terminated in response to imminent node shutdown.")}),
+            "Terminated: Pod was terminated in response to imminent node shutdown.",
+        ),
+        (
+            "a pod of more priority",
+            json!({"conditions": condition("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod")}),
+            "PreemptionByScheduler: default-scheduler: preempting to accommodate a higher priority pod",
+        ),
+        (
+            "kubectl drain",
+            json!({"conditions": condition("EvictionByEvictionAPI", "Eviction API: evicting")}),
+            "EvictionByEvictionAPI: Eviction API: evicting",
+        ),
+        (
+            "the node is gone",
+            json!({"conditions": condition("DeletionByPodGC", "PodGC: node no longer exists")}),
+            "DeletionByPodGC: PodGC: node no longer exists",
+        ),
+    ] {
+        let mut status = json!({"phase": "Failed", "containerStatuses": containers(&killed, &killed)});
+        for (key, value) in more.as_object().unwrap() {
+            status[key] = value.clone();
+        }
+        assert_eq!(of(&status).failure.as_deref(), Some(words), "{case}");
+        // The API server may forget the pod before its end is written.
+        let mut going =
+            pod(&json!({"phase": "Running", "containerStatuses": containers(&json!({"running": {}}), &killed),
+            "conditions": status["conditions"]}));
+        going["metadata"]["deletionTimestamp"] = json!(AT);
+        let known = status["conditions"].is_array();
+        assert_eq!(kept(going).failure.is_some(), known, "{case}");
+    }
+    let mut deleted = pod(&json!({"phase": "Failed", "containerStatuses": containers(&killed, &killed)}));
+    deleted["metadata"]["deletionTimestamp"] = json!(AT);
+    assert_eq!(kept(deleted).failure.as_deref(), Some("Deleted: somebody deleted its pod (exit code 137)"));
+}
+
+#[test]
+fn a_pod_is_known_to_be_marked_as_busy() {
+    let mut marked = pod(&json!({"phase": "Running"}));
+    assert!(!kept(marked.clone()).is_busy);
+    marked["metadata"]["labels"]["kubectl-ado/busy"] = json!("true");
+    assert!(kept(marked).is_busy);
+}
+
 #[test]
 fn a_bad_end_is_told_in_people_s_words() {
     let sidecar = ended(0, "Completed");

@@ -144,7 +144,7 @@ fn start(request: i64) -> StartRun {
         purpose: Purpose::Request(RequestId(request)),
         attempt: 1,
         revision: "r".into(),
-        recipe: Recipe::default(),
+        recipe: crate::core::Recipe::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::core::{Progress, StopReason, TroubleKind};
 const SOON: Duration = Duration::from_millis(100);
 
 fn stop(request: i64) -> StopRun {
-    StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::TakenBack }
+    StopRun { name: start(request).name, pool: "Default".into(), reason: StopReason::TakenBack, agent: None }
 }
 
 fn not_needed(request: i64) -> StopRun {

@@ -83,7 +83,7 @@ fn request(name: &str) -> StartRun {
         purpose: Purpose::Request(RequestId(7)),
         attempt: 1,
         revision: "r1".to_owned(),
-        recipe: Recipe::default(),
+        recipe: crate::core::Recipe::default(),
     }
 }
 
