@@ -11,7 +11,10 @@ use std::{
 
 use secrecy::ExposeSecret;
 
-use super::folder::{Folder, Record, failed, make_folder, private, remove};
+use super::{
+    folder::{Folder, failed, make_folder, private, remove},
+    record::Record,
+};
 use crate::{
     config::TokenSource,
     core::{Installation, Recipe},

@@ -23,10 +23,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use self::{
-    folder::{Folder, Record},
-    launch::Launcher,
-};
+use self::{folder::Folder, launch::Launcher, record::Record};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{LocalConfig, TokenSource},
@@ -39,6 +36,7 @@ mod held;
 mod launch;
 mod observe;
 mod process;
+mod record;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod tidy;
