@@ -49,7 +49,7 @@ pub(super) async fn configure(wanted: &Configuration, surroundings: &Surrounding
         work_folder: wanted.work.clone(),
     };
     let credentials = match sign_in {
-        Some(sign_in) => Credentials::Key(sign_in, key),
+        Some(sign_in) => Credentials::Key(sign_in, Box::new(key)),
         None => Credentials::Token(wanted.token.clone()),
     };
     files::write(&surroundings.root, &settings, &credentials)?;

@@ -61,7 +61,7 @@ struct TokenData {
 /// What the agent signs in with.
 pub(super) enum Credentials {
     /// A key of its own.
-    Key(OAuth, AgentKey),
+    Key(OAuth, Box<AgentKey>),
     /// The token that it was configured with, where the server knows no keys.
     Token(SecretString),
 }
@@ -104,7 +104,7 @@ pub(super) fn read_credentials(root: &Path) -> Result<Credentials, AgentError> {
         let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
         let key = AgentKey::read(text.trim_start_matches('\u{feff}'));
         let key = key.map_err(|error| AgentError::State(format!("{}: {error}", path.display())))?;
-        Ok(Credentials::Key(sign_in, key))
+        Ok(Credentials::Key(sign_in, Box::new(key)))
     } else if scheme.eq_ignore_ascii_case("PAT") {
         let TokenData { token } = serde_json::from_value(data).map_err(|_| lacks())?;
         Ok(Credentials::Token(token.into()))

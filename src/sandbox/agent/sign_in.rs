@@ -34,7 +34,7 @@ pub(super) struct SignIn {
     http: reqwest::Client,
     credentials: OAuth,
     endpoint: Url,
-    key: AgentKey,
+    key: Box<AgentKey>,
     token: Mutex<Option<Token>>,
 }
 
@@ -59,7 +59,7 @@ struct Refused {
 }
 
 impl SignIn {
-    pub(super) fn new(http: reqwest::Client, credentials: OAuth, key: AgentKey) -> Result<Self, ClientError> {
+    pub(super) fn new(http: reqwest::Client, credentials: OAuth, key: Box<AgentKey>) -> Result<Self, ClientError> {
         let endpoint = credentials.endpoint();
         let endpoint: Url = endpoint
             .parse()

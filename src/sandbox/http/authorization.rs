@@ -20,16 +20,16 @@ pub(super) enum Caller {
 }
 
 /// Lets a call pass, or says what Azure DevOps says instead.
-pub(super) fn admit(shared: &Shared, call: &Call, segments: &[String]) -> Result<Caller, Reply> {
+pub(super) fn admit(shared: &Shared, call: &Call, segments: &[String]) -> Result<Caller, Box<Reply>> {
     if segments.len() > 2 && segments[..2] == oauth::PATH {
         return Ok(Caller::Nobody);
     }
     let Some(header) = call.header(AUTHORIZATION.as_str()) else {
         // What a client asks before it knows how to sign in.
         let open = call.method == Method::OPTIONS || segments == ["connectiondata"];
-        return if open { Ok(Caller::Nobody) } else { Err(rejected(call)) };
+        return if open { Ok(Caller::Nobody) } else { Err(Box::new(rejected(call))) };
     };
-    token(header).and_then(|token| caller(shared, &token)).ok_or_else(|| rejected(call))
+    token(header).and_then(|token| caller(shared, &token)).ok_or_else(|| Box::new(rejected(call)))
 }
 
 fn caller(shared: &Shared, token: &str) -> Option<Caller> {

@@ -101,7 +101,7 @@ async fn handle(shared: &Shared, call: &Call) -> Reply {
     };
     let caller = match authorization::admit(shared, call, &segments) {
         Ok(caller) => caller,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     if let Some(reply) = versions::refuse(shared.settings.latest_api_version, call, &segments) {
         return reply;
