@@ -139,7 +139,7 @@ mod tests {
     fn another_orchestrator_s_secret_stays_until_it_is_abandoned() {
         let generations = noted(&[("theirs", "them"), ("new", "me")]);
         assert!(obsolete(&generations, &[], after(3600)).is_empty());
-        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
+        assert_eq!(obsolete(&generations, &["new"], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
     }
 
     #[test]
