@@ -15,11 +15,14 @@ const MANIFESTS: &[&str] = &[
     include_str!("../../manifests/config.yaml"),
     include_str!("../../manifests/networkpolicy.yaml"),
     include_str!("../../manifests/poddisruptionbudget.yaml"),
+    include_str!("../../manifests/poddisruptionbudget-agents.yaml"),
     include_str!("../../manifests/deployment.yaml"),
 ];
 
 /// What the Deployment and nearly everything else is called.
 pub const NAME: &str = "kubectl-ado";
+/// The PodDisruptionBudget of the agents that have a job.
+const BUSY_AGENTS: &str = "kubectl-ado-busy-agents";
 /// The ConfigMap that holds the configuration and the Job templates beside it.
 pub const CONFIG_MAP: &str = "kubectl-ado-config";
 /// Where it is mounted.
@@ -65,7 +68,7 @@ pub fn render(parts: &Parts) -> Result<Vec<Value>, String> {
         .map(|manifest| {
             let mut object: Value = manifest?;
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-            let apart = matches!(kind.as_str(), "Role" | "RoleBinding");
+            let apart = matches!(kind.as_str(), "Role" | "RoleBinding") || object["metadata"]["name"] == BUSY_AGENTS;
             let namespace = if apart { &parts.agents_namespace } else { &parts.namespace };
             object["metadata"]["namespace"] = namespace.clone().into();
             match kind.as_str() {
@@ -163,6 +166,10 @@ mod tests {
     fn rights_go_where_the_agents_are_and_to_the_account_where_the_orchestrator_is() {
         let objects = render(&parts()).unwrap();
         assert_eq!(of_kind(&objects, "Role")["metadata"]["namespace"], "agents");
+        let budgets = objects.iter().filter(|object| object["kind"] == "PodDisruptionBudget");
+        let places: Vec<_> =
+            budgets.map(|budget| [&budget["metadata"]["name"], &budget["metadata"]["namespace"]]).collect();
+        assert_eq!(places, [["kubectl-ado", "ado"], ["kubectl-ado-busy-agents", "agents"]]);
         let binding = of_kind(&objects, "RoleBinding");
         assert_eq!(
             (&binding["metadata"]["namespace"], &binding["subjects"][0]["namespace"]),

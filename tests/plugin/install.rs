@@ -10,8 +10,16 @@ use serde_json::{Value, json};
 
 use crate::{place::Place, world::project_file};
 
-const MANIFESTS: [&str; 7] =
-    ["serviceaccount", "role", "rolebinding", "config", "networkpolicy", "poddisruptionbudget", "deployment"];
+const MANIFESTS: [&str; 8] = [
+    "serviceaccount",
+    "role",
+    "rolebinding",
+    "config",
+    "networkpolicy",
+    "poddisruptionbudget",
+    "poddisruptionbudget-agents",
+    "deployment",
+];
 
 fn manifests() -> Vec<Value> {
     MANIFESTS
@@ -40,7 +48,7 @@ async fn the_client_dry_run_needs_no_kubeconfig_and_kubectl_accepts_what_it_prin
         serde_yaml::from_str(place.get("configmap/kubectl-ado-config")["data"]["ado.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(stored["pools"][1]["name"], "Größe: ✓ #1");
     let json: Value = serde_json::from_str(&run(&["-o", "json"]).out).unwrap();
-    assert_eq!(json["items"].as_array().unwrap().len(), 9);
+    assert_eq!(json["items"].as_array().unwrap().len(), 10);
     let names = run(&["-o", "name", "--create-namespace=false"]).out;
     assert!(names.starts_with("secret/kubectl-ado-token\nserviceaccount/kubectl-ado\n"), "{names}");
     assert!(run(&[]).out.contains("deployment.apps/kubectl-ado created (dry run)\n"));
@@ -99,6 +107,7 @@ async fn a_namespace_s_admin_installs_and_the_same_again_changes_nothing() {
         "configmap/kubectl-ado-config created",
         "networkpolicy.networking.k8s.io/kubectl-ado created",
         "poddisruptionbudget.policy/kubectl-ado created",
+        "poddisruptionbudget.policy/kubectl-ado-busy-agents created",
         "deployment.apps/kubectl-ado created",
     ];
     assert_eq!(verbs, expected, "{}", said.err);

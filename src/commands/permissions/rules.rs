@@ -77,7 +77,7 @@ const INSTALL: &[Rule] = &[
     rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "create", "patch", "delete"]),
     rule(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "create", "patch", "delete"]),
     rule(&["batch"], &["jobs"], &["get", "list", "watch", "create", "patch", "delete"]),
-    rule(CORE, &["pods"], &["list", "watch"]),
+    rule(CORE, &["pods"], &["list", "watch", "patch"]),
     rule(CORE, &["events"], &["list", "create"]),
     rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "update", "delete"]),
     NAMESPACE,

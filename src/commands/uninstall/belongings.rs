@@ -33,7 +33,7 @@ const APPLIED: &[(&str, &str)] = &[
 ];
 
 /// The kinds of these that live where the agents live.
-const BESIDE_AGENTS: &[&str] = &["Lease", "ConfigMap", "Role", "RoleBinding"];
+const BESIDE_AGENTS: &[&str] = &["Lease", "ConfigMap", "PodDisruptionBudget", "Role", "RoleBinding"];
 
 /// All that is ours.
 #[derive(Clone, Debug)]
