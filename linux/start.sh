@@ -1,21 +1,31 @@
 #!/usr/bin/env bash
 #
-# The life of one Azure Pipelines agent: get the agent package (unless it is here already), register, run, and take
-# the registration back.
+# The life of one Azure Pipelines agent, in one of three ways:
+#
+#   with a token     get the agent package (unless it is here already), register, run, and take the registration back
+#   with files       somebody has registered the agent and gives it its files: run. No token, here or in the job's reach;
+#                    whoever registered it removes it
+#   AZP_REGISTER_ONLY=1   register with a token, and leave the files for a container that has none
 #
 # This is the entry point of the agent image, and the local host starts it as a plain process in a folder of its own.
 # It therefore assumes neither root nor /azp, and needs nothing but bash (3.2 or later), curl and tar with gzip.
 # docs/decisions/0006-agent-entry-point.md has the reasons behind the less obvious parts.
 #
-#   AZP_URL          organization or collection URL; required
+#   AZP_AGENT_FILES  folder with the agent's files: `.agent`, `.credentials`, `.credentials_rsaparams`, and perhaps `.proxy`,
+#                    `.proxybypass`, `.certificates`, `ca.pem` and `packages` (lines `PLATFORM URL SHA256`). Only read, so
+#                    that it may be a mounted Secret. With AZP_REGISTER_ONLY=1: where to write them
+#   AZP_URL          organization or collection URL; required with a token
 #   AZP_TOKEN_FILE   file that holds the token; only ever read, and read anew for each use
-#   AZP_TOKEN        the token itself, where there is no file; one of the two is required
+#   AZP_TOKEN        the token itself, where there is no file; one of the two is required unless there are files
+#   AZP_CA_FILE      certificates of private authorities (PEM), when registering with a token; with files it is `ca.pem`
 #   AZP_POOL         agent pool (Default)
 #   AZP_AGENT_NAME   the agent's name (the host's name)
 #   AZP_AGENT_ROOT   folder of the agent package (/azp where that can be written, else the current folder)
 #   AZP_WORK         work folder (_work in the agent's root)
 #   TARGETARCH       package platform, as Azure DevOps (linux-x64) or Docker (amd64) calls it (this machine's)
 #   VSO_AGENT_IGNORE variables that are not to become capabilities; ours are added to it
+#
+# A proxy needs no argument of ours: without a file `.proxy` the agent reads VSTS_HTTP_PROXY or http_proxy itself.
 #
 # Arguments go to the agent's run.sh; without any it gets --once.
 # Exit codes: run.sh's own; 1 for a failure and 2 for bad settings, each with one `error:` line; 129, 130 or 143 when
@@ -37,9 +47,9 @@ fail() {
 # `unset` alone would keep it out of our children, but /proc/PID/environ shows what a process was started with: so start
 # anew without it, and hand it over through a pipe.
 
-if [[ -n ${AZP_TOKEN:-} && -f ${BASH_SOURCE[0]:-} ]]; then
-    token=$AZP_TOKEN
-    unset AZP_TOKEN
+if [[ -n ${AZP_TOKEN:-}${VSTS_AGENT_INPUT_TOKEN:-} && -f ${BASH_SOURCE[0]:-} ]]; then
+    token=${AZP_TOKEN:-}
+    unset AZP_TOKEN VSTS_AGENT_INPUT_TOKEN
     export AZP_TOKEN_FD=9
     exec "$BASH" "${BASH_SOURCE[0]}" "$@" 9< <(printf '%s' "$token")
 fi
@@ -55,8 +65,20 @@ if [[ -n $token_file && $token_file != /* ]]; then
 fi
 unset AZP_TOKEN AZP_TOKEN_FD AZP_TOKEN_FILE VSTS_AGENT_INPUT_TOKEN
 
+# What is to be done: `token`, `files` or `register`.
+mode=token
+if [[ ${AZP_REGISTER_ONLY:-} == 1 ]]; then
+    mode=register
+elif [[ -n ${AZP_AGENT_FILES:-} ]]; then
+    mode=files
+    # An image or a template may still give one. Nothing here may ever use it.
+    given_token=
+    token_file=
+fi
+
 # The agent shows every variable of its environment as a capability, to all who may see the pool.
-export VSO_AGENT_IGNORE="AZP_TOKEN,AZP_TOKEN_FILE,VSTS_AGENT_INPUT_TOKEN${VSO_AGENT_IGNORE:+,$VSO_AGENT_IGNORE}"
+VSO_AGENT_IGNORE="AZP_TOKEN,AZP_TOKEN_FILE,AZP_AGENT_FILES,VSTS_AGENT_INPUT_TOKEN${VSO_AGENT_IGNORE:+,$VSO_AGENT_IGNORE}"
+export VSO_AGENT_IGNORE
 
 # Prints the token. A mounted Secret may have been renewed since the last time, so the file is never remembered.
 read_token() {
@@ -226,7 +248,9 @@ busy() {
 # A listener that gets TERM cancels its job. Someone's pipeline would fail because a node is drained, so a busy listener
 # gets no signal: it finishes its job, for as long as terminationGracePeriodSeconds lets it, and leaves by itself.
 # An idle one might get a job at any moment. Therefore its registration goes first: the service refuses to remove an
-# agent that it has given a job to, and gives no job to an agent that is removed.
+# agent that it has given a job to, and gives no job to an agent that is removed. Without a token that cannot be done
+# from here; the orchestrator disables an agent before it ends one, so that only a drained node can hit the moment between
+# a job's arrival and its worker.
 drain() {
     local patience=0 result
     [[ -z $draining ]] || return 0
@@ -241,7 +265,9 @@ drain() {
             patience=$((SECONDS + 30))
         elif ((SECONDS >= patience)); then
             result=0
-            unregister || result=$?
+            if [[ $mode == token ]]; then
+                unregister || result=$?
+            fi
             if ((result == 1)); then
                 patience=$((SECONDS + 5))
             else
@@ -293,16 +319,53 @@ trap 'on_signal 143' TERM
 
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
-url=${AZP_URL:-}
-url=${url%"${url##*[!/]}"}
-case $url in
-http://?* | https://?*) ;;
-'') fail 2 "AZP_URL is not set" "set it to the organization's URL, such as https://dev.azure.com/contoso" ;;
-*) fail 2 "AZP_URL is not a URL: $url" "give it as https://dev.azure.com/contoso" ;;
-esac
-pool=${AZP_POOL:-Default}
 name=${AZP_AGENT_NAME:-$HOSTNAME}
-read_token >/dev/null
+
+# An absolute path, as the agent's root will be the current folder.
+absolute() {
+    case $1 in
+    '' | /*) printf '%s' "$1" ;;
+    *) printf '%s/%s' "$PWD" "$1" ;;
+    esac
+}
+files=$(absolute "${AZP_AGENT_FILES:-}")
+authorities=$(absolute "${AZP_CA_FILE:-}")
+
+# The files that an agent is by, and those that tell it its way through the network.
+identity=(.agent .credentials .credentials_rsaparams)
+network=(.proxy .proxybypass .certificates)
+
+if [[ $mode == files ]]; then
+    for file in "${identity[@]}"; do
+        [[ -f $files/$file && -r $files/$file ]] ||
+            fail 2 "AZP_AGENT_FILES: $files/$file cannot be read" \
+                "mount the agent's files there, readable for uid $EUID; without AZP_AGENT_FILES the agent registers itself with a token"
+    done
+    # Whoever registered the agent has said how it gets there.
+    authorities=
+    if [[ -f $files/ca.pem ]]; then
+        authorities=$files/ca.pem
+    fi
+else
+    url=${AZP_URL:-}
+    url=${url%"${url##*[!/]}"}
+    case $url in
+    http://?* | https://?*) ;;
+    '') fail 2 "AZP_URL is not set" "set it to the organization's URL, such as https://dev.azure.com/contoso" ;;
+    *) fail 2 "AZP_URL is not a URL: $url" "give it as https://dev.azure.com/contoso" ;;
+    esac
+    pool=${AZP_POOL:-Default}
+    read_token >/dev/null
+fi
+if [[ $mode == register ]]; then
+    [[ -n $files ]] && mkdir -p "$files" 2>/dev/null && [[ -w $files ]] ||
+        fail 2 "AZP_REGISTER_ONLY: ${files:-AZP_AGENT_FILES, which is not set,} is no folder that uid $EUID can write" \
+            "set AZP_AGENT_FILES to a volume that the agent's container has too"
+fi
+if [[ -n $authorities ]]; then
+    [[ -f $authorities && -r $authorities ]] ||
+        fail 2 "AZP_CA_FILE: $authorities cannot be read" "mount the certificates there (PEM), readable for uid $EUID"
+fi
 
 root=${AZP_AGENT_ROOT:-}
 if [[ -z $root ]]; then
@@ -319,6 +382,52 @@ work=${AZP_WORK:-$root/_work}
 mkdir -p "$work" 2>/dev/null && [[ -w $work ]] ||
     fail 2 "the work folder $work cannot be written by uid $EUID" \
         "set AZP_WORK to a folder that can be, or fsGroup where it is a volume"
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+# put_file FROM TO: copies a file for us alone, whatever modes FROM has and wherever it is linked to. There is never half
+# a file, and what was at TO before keeps neither its mode nor its link.
+put_file() {
+    if ! { rm -f "$2.draft" && (umask 077 && cat "$1" >"$2.draft") && mv -f "$2.draft" "$2"; }; then
+        fail 1 "cannot copy $1 to $2" "check the free space, and what uid $EUID may read and write there"
+    fi
+}
+
+# put_text TO TEXT
+put_text() {
+    if ! { rm -f "$1.draft" && (umask 077 && printf '%s\n' "$2" >"$1.draft") && mv -f "$1.draft" "$1"; }; then
+        fail 1 "cannot write $1" "check the free space, and what uid $EUID may write there"
+    fi
+}
+
+# Prints a text as it stands in a JSON string.
+json_text() {
+    local text=$1
+    text=${text//\\/\\\\}
+    text=${text//\"/\\\"}
+    printf '%s' "$text"
+}
+
+# Lets everything here trust the private authorities besides the public ones: curl, the agent's .NET runtime and most of
+# what jobs call by SSL_CERT_FILE, which therefore has to hold all of them; Node.js by a variable of its own.
+trust_authorities() {
+    local all
+    export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-$root/ca.pem}
+    [[ -z ${SSL_CERT_FILE:-} ]] || return 0
+    for all in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+        if [[ -f $all && -r $all ]]; then
+            cat "$all" ca.pem >ca-all.pem || fail 1 "cannot write $root/ca-all.pem" "check the free space"
+            export SSL_CERT_FILE=$root/ca-all.pem
+            return 0
+        fi
+    done
+    export SSL_CERT_FILE=$root/ca.pem
+}
+
+if [[ -n $authorities ]]; then
+    put_file "$authorities" ca.pem
+    trust_authorities
+fi
 
 # --- The agent package ------------------------------------------------------------------------------------------------
 
@@ -423,11 +532,38 @@ find_package() {
             "set TARGETARCH to one it offers, such as linux-x64 or linux-arm64, or use an image that has the agent built in"
 }
 
+# Sets package_url and package_hash to what came with the agent's files for this platform: nobody can be asked without a
+# token.
+read_package() {
+    local line known=''
+    local -a fields=()
+    package_url=
+    package_hash=
+    if [[ -f $files/packages ]]; then
+        while IFS= read -r line || [[ -n $line ]]; do
+            read -r -a fields <<<"$line" || true
+            ((${#fields[@]} > 1)) || continue
+            known="$known ${fields[0]}"
+            if [[ ${fields[0]} == "$platform" ]]; then
+                package_url=${fields[1]}
+                package_hash=${fields[2]:-}
+                return 0
+            fi
+        done <"$files/packages"
+    fi
+    fail 1 "$root has no agent, and $files/packages names no package for the platform $platform (but:${known:- none})" \
+        "use an image that has the agent built in, or set TARGETARCH to one of those"
+}
+
 # Downloads, checks and unpacks the agent package.
 get_package() {
-    local platform package_url package_hash sum
+    local platform sum
     platform=$(platform)
-    find_package
+    if [[ $mode == files ]]; then
+        read_package
+    else
+        find_package
+    fi
     say "downloading $package_url"
     cancellable fetch --fail --location --speed-limit 1024 --speed-time 60 --output .package.tar.gz "$package_url" \
         2>.package.errors ||
@@ -449,41 +585,112 @@ get_package() {
     rm -f .package.tar.gz .package.json .package.status .package.errors
 }
 
-if [[ ! -f config.sh ]]; then
+# Set where the package had to be looked for.
+package_url=
+package_hash=
+
+entry=config.sh
+if [[ $mode == files ]]; then
+    entry=run.sh
+fi
+if [[ ! -f $entry ]]; then
     get_package
 fi
-[[ -f config.sh && -f run.sh ]] ||
+[[ -f $entry && -f run.sh ]] ||
     fail 1 "$root has no config.sh and run.sh" "give AZP_AGENT_ROOT an empty folder, or one with a whole agent package"
 chmod +x config.sh run.sh 2>/dev/null || true
 
 # --- Register ---------------------------------------------------------------------------------------------------------
 
-[[ -z $stop ]] || exit "$stop"
-if [[ -e .agent ]]; then
-    say "removing the registration that an earlier run left in $root"
-    unregister || true
-fi
-
-say "registering $name in pool $pool of $url"
-registered=1
-# A signal waits until this is over: half a registration could not be taken back.
-code=0
-bounded 300 with_token ./config.sh --unattended --agent "$name" --url "$url" --auth PAT --pool "$pool" --work "$work" \
-    --replace --acceptTeeEula || code=$?
-if ((code != 0)); then
-    [[ -e .agent ]] || registered=
-    mend="see config.sh's message above; the token needs Agent Pools (read, manage), its owner the Administrator role of the pool"
-    if ((EUID == 0)) && [[ -z ${AGENT_ALLOW_RUNASROOT:-} ]]; then
-        mend="the agent refuses to run as root: use another user, or set AGENT_ALLOW_RUNASROOT=1"
+register() {
+    local code=0 mend
+    local -a more=()
+    if [[ -e .agent ]]; then
+        say "removing the registration that an earlier run left in $root"
+        unregister || true
     fi
-    fail 1 "cannot register $name in pool $pool of $url (config.sh ended with $code)" "$mend"
+    if [[ -n $authorities ]]; then
+        more=(--sslcacert "$root/ca.pem")
+    fi
+    say "registering $name in pool $pool of $url"
+    registered=1
+    # A signal waits until this is over: half a registration could not be taken back.
+    bounded 300 with_token ./config.sh --unattended --agent "$name" --url "$url" --auth PAT --pool "$pool" \
+        --work "$work" --replace --acceptTeeEula ${more[@]+"${more[@]}"} || code=$?
+    if ((code != 0)); then
+        [[ -e .agent ]] || registered=
+        mend="see config.sh's message above; the token needs Agent Pools (read, manage), its owner the Administrator role of the pool"
+        if ((EUID == 0)) && [[ -z ${AGENT_ALLOW_RUNASROOT:-} ]]; then
+            mend="the agent refuses to run as root: use another user, or set AGENT_ALLOW_RUNASROOT=1"
+        fi
+        fail 1 "cannot register $name in pool $pool of $url (config.sh ended with $code)" "$mend"
+    fi
+}
+
+# What another container needs to be the agent that was registered here.
+give_files() {
+    local file
+    for file in "${identity[@]}"; do
+        put_file "$file" "$files/$file"
+    done
+    for file in "${network[@]}"; do
+        if [[ -f $file ]]; then
+            put_file "$file" "$files/$file"
+        fi
+    done
+    if [[ -n $authorities ]]; then
+        put_file ca.pem "$files/ca.pem"
+    fi
+    # That container has no token to ask for the package with.
+    if [[ -n $package_url ]]; then
+        put_text "$files/packages" "$(platform) $package_url $package_hash"
+    fi
+}
+
+# Becomes the agent that somebody else has registered. An earlier run's files in the root are overwritten.
+take_files() {
+    local file settings plain='"workFolder":"_work"'
+    for file in "${identity[@]}" "${network[@]}"; do
+        if [[ -f $files/$file ]]; then
+            put_file "$files/$file" "$file"
+        fi
+    done
+    # Whoever wrote it could not know where this container has its work folder.
+    if [[ $work != "$root/_work" ]]; then
+        settings=$(<.agent)
+        if [[ $settings == *"$plain"* ]]; then
+            put_text .agent "${settings%%"$plain"*}\"workFolder\":\"$(json_text "$work")\"${settings#*"$plain"}"
+        fi
+    fi
+    if [[ -n $authorities ]]; then
+        put_text .certificates "{\"skipServerCertValidation\":false,\"caCert\":\"$(json_text "$root/ca.pem")\"}"
+    fi
+}
+
+[[ -z $stop ]] || exit "$stop"
+if [[ $mode == files ]]; then
+    take_files
+    say "$name is registered already: no token is needed"
+else
+    register
 fi
 [[ -z $stop ]] || exit "$stop"
+
+if [[ $mode == register ]]; then
+    give_files
+    # Until here it is taken back, whatever happens; from here on it is the other container's.
+    [[ -z $stop ]] || exit "$stop"
+    registered=
+    say "$name is registered; its files are in $files"
+    exit 0
+fi
 
 # --- Run --------------------------------------------------------------------------------------------------------------
 
 (($# > 0)) || set -- --once
 
+# An update brings a new `bin` and `externals` and leaves the rest of the root as it is: the files that the agent is by are
+# copied or registered once, before the loop, and serve the new version too.
 for updates in 1 2 3 4 5 6; do
     code=0
     ./run.sh "$@" &

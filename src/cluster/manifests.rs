@@ -21,8 +21,6 @@ const MANIFESTS: &[&str] = &[
 
 /// What the Deployment and nearly everything else is called.
 pub const NAME: &str = "kubectl-ado";
-/// The PodDisruptionBudget of the agents that have a job.
-const BUSY_AGENTS: &str = "kubectl-ado-busy-agents";
 /// The ConfigMap that holds the configuration and the Job templates beside it.
 pub const CONFIG_MAP: &str = "kubectl-ado-config";
 /// Where it is mounted.
@@ -68,7 +66,8 @@ pub fn render(parts: &Parts) -> Result<Vec<Value>, String> {
         .map(|manifest| {
             let mut object: Value = manifest?;
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-            let apart = matches!(kind.as_str(), "Role" | "RoleBinding") || object["metadata"]["name"] == BUSY_AGENTS;
+            let of_agents = object["metadata"]["labels"]["app.kubernetes.io/component"] == "agent";
+            let apart = of_agents || matches!(kind.as_str(), "Role" | "RoleBinding");
             let namespace = if apart { &parts.agents_namespace } else { &parts.namespace };
             object["metadata"]["namespace"] = namespace.clone().into();
             match kind.as_str() {

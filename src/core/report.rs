@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Finding, RequestId};
+use super::{AgentId, Finding, Recipe, RequestId};
 
 /// The version of all documents that this program writes for machines.
 pub const API_VERSION: &str = "kubectl-ado/v1alpha1";
@@ -203,6 +203,31 @@ pub struct TemplateReport {
     /// The most agents; absent is no maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+impl TemplateReport {
+    /// How its agents get the right to work, and why in no safer way, as people are told it.
+    #[must_use]
+    pub fn registers(&self) -> String {
+        let name = &self.name;
+        let how = match Recipe::of_name(&self.registration) {
+            Some(Recipe::JustInTime) => {
+                format!(
+                    "agents of the template {name} are registered just in time: they hold no token of the organization"
+                )
+            }
+            Some(Recipe::InitContainer) => {
+                format!(
+                    "agents of the template {name} are registered by an init container, which alone holds the token"
+                )
+            }
+            _ => format!("agents of the template {name} hold the organization's token"),
+        };
+        match &self.registration_reason {
+            Some(reason) => format!("{how}: {reason}"),
+            None => how,
+        }
+    }
 }
 
 /// One unfinished job request.

@@ -59,7 +59,7 @@ fn each_mistake_in_a_file_is_answered_with_its_line_and_column() {
             &[&["defaults.registration is just-in-time", "Windows", "auto or token"]],
         ),
         (
-            "host: local\npools: [{name: A, templates: [{registration: init-container}]}]\n",
+            "host: local\nagentFolder: /tmp/agents\npools: [{name: A, templates: [{registration: init-container}]}]\n",
             &[&["registration is init-container", "only pods"]],
         ),
         (

@@ -5,6 +5,7 @@
 
 mod always;
 mod health;
+mod held;
 mod histories;
 mod holding_back;
 mod placeholders;

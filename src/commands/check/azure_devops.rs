@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::result::{Check, CheckResult, Section};
+use super::{
+    just_in_time,
+    result::{Check, CheckResult, Section},
+};
 use crate::{
-    azure_devops::{AzureDevOps, Error, Manage, Reached, RestClient, Step, Way, reach},
+    azure_devops::{AzureDevOps, Error, Manage, PoolId, Reached, RestClient, Step, Way, reach},
     config::TokenSource,
     core::Code,
 };
@@ -25,6 +28,8 @@ pub(in crate::commands) struct Target {
     pub(in crate::commands) ca_file: Option<PathBuf>,
     /// Whether it is before an install, when nobody has registered placeholders yet.
     pub(in crate::commands) before: bool,
+    /// Whether to try what changes something for a moment.
+    pub(in crate::commands) deep: bool,
 }
 
 fn check(name: &'static str) -> Check {
@@ -52,7 +57,10 @@ pub(in crate::commands) async fn azure_devops(target: &Target) -> Vec<CheckResul
         return results;
     };
     for pool in &target.pools {
-        look_at_pool(&client, pool, target.before, &mut results).await;
+        let number = look_at_pool(&client, pool, target.before, &mut results).await;
+        if let Some(number) = number.filter(|_| target.deep) {
+            just_in_time::try_it(&client, number, pool, &mut results).await;
+        }
     }
     results
 }
@@ -161,7 +169,7 @@ fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
     }
 }
 
-async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &mut Vec<CheckResult>) {
+async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &mut Vec<CheckResult>) -> Option<PoolId> {
     let exists = check("pool");
     let pool = match client.pool(name).await {
         Ok(pool) => pool,
@@ -181,7 +189,7 @@ async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &m
             {
                 results.push(check(rest).skipped(format!("agent pool \"{name}\" {what}: it has to be found first")));
             }
-            return;
+            return None;
         }
     };
     results
@@ -217,4 +225,5 @@ async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &m
             .fix("the orchestrator registers a placeholder within a minute; kubectl ado logs shows what keeps it"),
         Err(error) => failed(placeholder, &format!("the agents of \"{name}\" cannot be read"), &error),
     });
+    Some(pool)
 }

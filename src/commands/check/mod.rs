@@ -4,6 +4,7 @@ mod azure_devops;
 mod cluster;
 mod dry_runs;
 mod job;
+mod just_in_time;
 mod objects;
 mod orchestrator;
 mod result;
@@ -46,6 +47,8 @@ Examples:
   kubectl ado check
   # The same, and Azure DevOps as it looks from here
   kubectl ado check --pat-file token.txt
+  # Also whether the organization carries just-in-time agents, step by step
+  kubectl ado check --deep --pat-file token.txt
 
 Exit codes: 0 all is well, 3 a check failed (see --fail-on), 2 wrong usage, 1 it could not be checked.")]
 pub(super) struct Args {
@@ -66,6 +69,10 @@ pub(super) struct Args {
     /// The ado.yaml that is to be installed
     #[arg(short = 'f', long = "filename", value_name = "FILE", requires = "pre")]
     file: Option<PathBuf>,
+    /// Also try in each agent pool whether agents can be registered just in time: registers an agent, signs in as it, and
+    /// removes it. Needs a token
+    #[arg(long)]
+    deep: bool,
     /// How results are shown
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -125,6 +132,15 @@ impl Args {
         Ok(self.fail_on.exit(&results))
     }
 
+    fn token(&self) -> Result<Option<TokenSource>, Failure> {
+        let token = self.token.given()?;
+        if self.deep && token.is_none() {
+            let fix = "give one with --pat-file FILE (- is standard input) or ADO_PAT";
+            return Err(Failure::new(Exit::Usage, "--deep needs a token: it registers an agent", Some(fix.to_owned())));
+        }
+        Ok(token)
+    }
+
     /// Before an install: what was given by flags or file, and the cluster.
     async fn before(&self) -> Result<Vec<CheckResult>, Failure> {
         let config = self.file.as_deref().map(read_config).transpose()?;
@@ -136,7 +152,7 @@ impl Args {
         let of_file = || config.iter().flat_map(|config| &config.pools).map(|pool| pool.name.clone()).collect();
         let pools = if self.pools.is_empty() { of_file() } else { self.pools.clone() };
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
-        let target = Target { url, pools, token: self.token.given()?, ca_file, before: true };
+        let target = Target { url, pools, token: self.token()?, ca_file, before: true, deep: self.deep };
 
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
@@ -170,7 +186,7 @@ impl Args {
     async fn after(&self) -> Result<Vec<CheckResult>, Failure> {
         let cluster = self.cluster.open()?;
         let now = Timestamp::now();
-        let token = self.token.given()?;
+        let token = self.token()?;
         let asked = self.cluster.asked_namespace();
         let found = match &asked {
             Some(namespace) => {
@@ -201,7 +217,8 @@ impl Args {
             Some(config) if self.pools.is_empty() => config.pools.iter().map(|pool| pool.name.clone()).collect(),
             _ => self.pools.clone(),
         };
-        let target = Target { url, pools, token: Some(token), ca_file: self.ca_file.clone(), before: false };
+        let target =
+            Target { url, pools, token: Some(token), ca_file: self.ca_file.clone(), before: false, deep: self.deep };
         Some(azure_devops(&target).await)
     }
 
@@ -226,6 +243,7 @@ impl Args {
                 status::azure_devops(report.as_ref().ok().and_then(Option::as_ref), &without, now)
             }
         };
+        results.extend(status::registrations(report.as_ref().ok().and_then(Option::as_ref)));
         let job = match (config, &installed) {
             (Some(config), _) => job_of(config, &install.agents_namespace),
             (None, Err(failure)) => Err(failure.causes.first().map(|(message, _)| message.clone()).unwrap_or_default()),

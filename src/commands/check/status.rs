@@ -8,7 +8,7 @@ use kube::{Api, api::ListParams};
 use super::result::{Check, CheckResult, Section};
 use crate::{
     cluster::{Cluster, ClusterError, STATUS_KEY, STATUS_LABELS},
-    core::{Code, Finding, Report, Severity},
+    core::{Code, Finding, Recipe, Report, Severity},
 };
 
 /// After this time a status says how things were.
@@ -79,6 +79,19 @@ pub(super) fn azure_devops(report: Option<&Report>, without: &str, now: Timestam
         results.extend(findings.into_iter().map(|finding| of_finding(check, &pool.name, finding)));
     }
     results
+}
+
+/// How the agents of each template get the right to work.
+pub(super) fn registrations(report: Option<&Report>) -> Vec<CheckResult> {
+    let check = Check(Section::Orchestrator, "registration");
+    let pools = report.iter().flat_map(|report| &report.pools);
+    let templates = pools.flat_map(|pool| pool.templates.iter().map(move |template| (pool, template)));
+    templates
+        .map(|(pool, template)| {
+            let message = format!("agent pool \"{}\": {}", pool.name, template.registers());
+            if template.registration == Recipe::Token.name() { check.info(message) } else { check.ok(message) }
+        })
+        .collect()
 }
 
 fn default_fix(code: Code) -> String {

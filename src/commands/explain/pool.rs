@@ -43,6 +43,9 @@ pub(super) fn explain(known: &Known<'_>, pool: &PoolReport) -> Explanation {
         None => "no maximum is in the way".to_owned(),
     });
     explanation.test(find(AGENTS), || "its agents start".to_owned());
+    for template in &pool.templates {
+        explanation.test(None, || template.registers());
+    }
     for code in NOTES {
         if let Some(finding) = known.finding(&[*code], name) {
             explanation.note(Cause::of(finding));

@@ -35,6 +35,7 @@ pub(super) async fn check(
         token: token.value.clone().map(TokenSource::Value),
         ca_file: authorities,
         before: true,
+        deep: false,
     };
     let job = if settings.documents.is_empty() {
         job_of(config, &settings.agents_namespace)

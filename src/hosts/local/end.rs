@@ -81,6 +81,7 @@ impl Shared {
     /// Ends what is left of these runs at once, and leaves their folders as those of ended runs.
     fn kill(&self, names: &[String]) -> Result<(), HostError> {
         let names = self.ours(names)?;
+        self.give_up_held(&names)?;
         for name in &names {
             match frame(&self.folder, name)? {
                 Some(frame) => frame.kill_group().map_err(|error| not_ended(name, &error))?,
@@ -94,12 +95,15 @@ impl Shared {
         self.clean(&names)?;
         self.collect_children();
         for name in names {
-            let path = self.folder.run(name).join("exit");
-            if !path.exists() {
-                write(&path, b"it was stopped").map_err(failed("write", &path))?;
-            }
+            self.write_stopped(name)?;
         }
         Ok(())
+    }
+
+    /// Leaves word of why a run has no exit code, unless it has one.
+    pub(super) fn write_stopped(&self, name: &str) -> Result<(), HostError> {
+        let path = self.folder.run(name).join("exit");
+        if path.exists() { Ok(()) } else { write(&path, b"it was stopped").map_err(failed("write", &path)) }
     }
 
     /// Removes what runs that have ended do not need, once none of their processes is left to use it.

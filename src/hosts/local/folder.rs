@@ -4,10 +4,11 @@
 //! FOLDER/lock                 held while a run is made or removed
 //! FOLDER/installation-id      who we are, unless INSTALLATION_ID says so
 //! FOLDER/logs/NAME.log        what the run printed
-//! FOLDER/runs/NAME/run.json   what it was started for; a folder without it was never finished
-//!                 /process    which process it is, written by that process
+//! FOLDER/runs/NAME/run.json   what it was started for, and who holds it; a folder without it was never finished
+//!                 /process    which process it is, written by that process, and by one alone
 //!                 /exit       its exit code, or in words why there is none
-//!                 /token, start.sh, script (its process), agent/, home/, tmp/    gone when the run has ended
+//!                 /token, files/ (in its place), start.sh, script (its process), agent/, home/, tmp/
+//!                             gone when the run has ended
 //! ```
 
 use std::{
@@ -20,12 +21,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    core::{Installation, Purpose, RequestId, StartRun, short_hash},
-    hosts::HostError,
-};
+use super::record::Record;
+use crate::{core::short_hash, hosts::HostError};
 
 /// How long another process may hold the lock. It does so for the time of a few small files.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +32,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const INSTALLATION_ID_LENGTH: usize = 26;
 
 /// What a run needs only while it lives.
-const DISPOSABLE: [&str; 6] = ["token", "start.sh", "script", "agent", "home", "tmp"];
+const DISPOSABLE: [&str; 7] = ["token", "files", "start.sh", "script", "agent", "home", "tmp"];
 
 /// Counts drafts of files, so that two threads never write the same one.
 static DRAFTS: AtomicU32 = AtomicU32::new(0);
@@ -43,53 +41,6 @@ static DRAFTS: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     root: PathBuf,
-}
-
-/// What a run was started for: `run.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Record {
-    pub(super) installation: String,
-    pub(super) organization: String,
-    pub(super) pool: String,
-    pub(super) template: String,
-    purpose: RecordedPurpose,
-    pub(super) attempt: u32,
-    #[serde(default)]
-    pub(super) revision: String,
-    pub(super) created_at: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum RecordedPurpose {
-    Request(RequestId),
-    Slot(u32),
-}
-
-impl Record {
-    pub(super) fn new(installation: &Installation, organization: &str, run: &StartRun) -> Self {
-        Self {
-            installation: installation.id().to_owned(),
-            organization: organization.to_owned(),
-            pool: run.pool.clone(),
-            template: run.template.clone(),
-            purpose: match run.purpose {
-                Purpose::Request(id) => RecordedPurpose::Request(id),
-                Purpose::Slot(slot) => RecordedPurpose::Slot(slot),
-            },
-            attempt: run.attempt,
-            revision: run.revision.clone(),
-            created_at: Timestamp::now(),
-        }
-    }
-
-    pub(super) fn purpose(&self) -> Purpose {
-        match self.purpose {
-            RecordedPurpose::Request(id) => Purpose::Request(id),
-            RecordedPurpose::Slot(slot) => Purpose::Slot(slot),
-        }
-    }
 }
 
 impl Folder {
@@ -143,6 +94,13 @@ impl Folder {
             fix: Some(format!("end its processes, if any, and delete {}", self.run(name).display())),
         })?;
         Ok(Some(record))
+    }
+
+    /// Writes down what a run was started for.
+    pub(super) fn write_record(&self, name: &str, record: &Record) -> Result<(), HostError> {
+        let path = self.run(name).join("run.json");
+        let text = serde_json::to_vec_pretty(record).map_err(|error| HostError::Unavailable(error.to_string()))?;
+        write(&path, &text).map_err(failed("write", &path))
     }
 
     /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying. A process that

@@ -11,11 +11,14 @@ use std::{
 
 use secrecy::ExposeSecret;
 
-use super::folder::{Folder, Record, failed, make_folder, private, remove, write};
+use super::{
+    folder::{Folder, failed, make_folder, private, remove},
+    record::Record,
+};
 use crate::{
     config::TokenSource,
-    core::{Installation, StartRun},
-    hosts::HostError,
+    core::{Installation, Recipe},
+    hosts::{AgentFiles, HostError},
 };
 
 /// The frame around the agent's script.
@@ -80,52 +83,57 @@ impl Launcher {
         Ok(Self { installation, organization, token, script, bash, executable })
     }
 
-    /// Makes the folder of a run and starts its process. The caller holds the lock and knows that there is no such
-    /// folder. Where it fails, nothing is left.
-    pub(super) fn launch(&self, folder: &Folder, run: &StartRun, record: &Record) -> Result<Child, HostError> {
+    /// Makes the folder of a run and starts its process, with a token. The caller holds the lock and knows that there is no
+    /// such folder. Where it fails, nothing is left.
+    pub(super) fn launch(&self, folder: &Folder, name: &str, record: &Record) -> Result<Child, HostError> {
         let token = self.token.current().map_err(HostError::Credential)?;
+        let here = folder.run(name);
         let launched = self
-            .prepare(folder, run, record, token.expose_secret())
-            .and_then(|log| self.command(folder, run, log)?.spawn().map_err(failed("run", &self.bash)));
+            .furnish(&here)
+            .and_then(|()| write_new(&here.join("token"), token.expose_secret()))
+            // From here on the run exists.
+            .and_then(|()| folder.write_record(name, record))
+            .and_then(|()| self.spawn(folder, name, record));
         if launched.is_err() {
             // A folder without run.json is not a run; should this fail too, `tidy` removes it.
-            let _ = remove(&folder.run(&run.name));
+            let _ = remove(&here);
         }
         launched
     }
 
-    /// Everything before the process. `run.json` comes last: from then on the run exists.
-    fn prepare(&self, folder: &Folder, run: &StartRun, record: &Record, token: &str) -> Result<File, HostError> {
-        let here = folder.run(&run.name);
-        for path in [here.clone(), here.join("agent"), here.join("home"), here.join("tmp")] {
+    /// What every agent has in its folder.
+    pub(super) fn furnish(&self, here: &Path) -> Result<(), HostError> {
+        for path in [here.to_owned(), here.join("agent"), here.join("home"), here.join("tmp")] {
             make_folder(&path).map_err(failed("make the folder", &path))?;
         }
-        let files = [("start.sh", self.script.as_str()), ("token", token)];
-        for (name, content) in files {
-            let path = here.join(name);
-            let written =
-                private().create_new(true).open(&path).and_then(|mut file| file.write_all(content.as_bytes()));
-            written.map_err(failed("write", &path))?;
-        }
-        let path = folder.log(&run.name);
-        let log = private().write(false).append(true).create(true).open(&path).map_err(failed("write", &path))?;
-        let path = here.join("run.json");
-        let text = serde_json::to_vec_pretty(record).map_err(|error| HostError::Unavailable(error.to_string()))?;
-        write(&path, &text).map_err(failed("write", &path))?;
-        Ok(log)
+        write_new(&here.join("start.sh"), &self.script)
     }
 
-    fn command(&self, folder: &Folder, run: &StartRun, log: File) -> Result<Command, HostError> {
-        let here = folder.run(&run.name);
+    /// Gives an agent its files.
+    pub(super) fn hand_over(&self, here: &Path, files: &AgentFiles) -> Result<(), HostError> {
+        let folder = here.join("files");
+        make_folder(&folder).map_err(failed("make the folder", &folder))?;
+        files.iter().try_for_each(|(name, content)| write_new(&folder.join(name), content.expose_secret()))
+    }
+
+    /// Starts the process of a run that has all it needs.
+    pub(super) fn spawn(&self, folder: &Folder, name: &str, record: &Record) -> Result<Child, HostError> {
+        let path = folder.log(name);
+        let log = private().write(false).append(true).create(true).open(&path).map_err(failed("write", &path))?;
+        self.command(folder, name, record, log)?.spawn().map_err(failed("run", &self.bash))
+    }
+
+    fn command(&self, folder: &Folder, name: &str, record: &Record, log: File) -> Result<Command, HostError> {
+        let here = folder.run(name);
         let mut command = Command::new(&self.bash);
         command
             .args(["-c", WRAPPER, "kubectl-ado-agent"])
             .arg(&here)
             .current_dir(here.join("agent"))
             .env_clear()
-            .envs(self.environment(&here, run, |name| env::var_os(name)))
+            .envs(self.environment(&here, name, record, |name| env::var_os(name)))
             .stdin(Stdio::null())
-            .stderr(log.try_clone().map_err(failed("write", &folder.log(&run.name)))?)
+            .stderr(log.try_clone().map_err(failed("write", &folder.log(name)))?)
             .stdout(log);
         // So that a Ctrl-C for us is none for the agents, and all of a run can be ended at once.
         #[cfg(unix)]
@@ -137,7 +145,8 @@ impl Launcher {
     fn environment(
         &self,
         here: &Path,
-        run: &StartRun,
+        name: &str,
+        record: &Record,
         ours: impl Fn(&str) -> Option<OsString>,
     ) -> Vec<(String, OsString)> {
         let mut all: Vec<_> = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), ours(name)?))).collect();
@@ -150,13 +159,12 @@ impl Launcher {
             hidden.push(more);
         }
         let root = here.join("agent");
-        let own: [(&str, OsString); 11] = [
+        let own: [(&str, OsString); 10] = [
             ("HOME", here.join("home").into()),
             ("TMPDIR", here.join("tmp").into()),
             ("AZP_URL", OsString::from(&self.organization)),
-            ("AZP_POOL", OsString::from(&run.pool)),
-            ("AZP_AGENT_NAME", OsString::from(&run.name)),
-            ("AZP_TOKEN_FILE", here.join("token").into()),
+            ("AZP_POOL", OsString::from(&record.pool)),
+            ("AZP_AGENT_NAME", OsString::from(name)),
             ("AZP_WORK", root.join("_work").into()),
             ("AZP_AGENT_ROOT", root.into()),
             // For the sandbox's agent package, which hands over to this program.
@@ -166,8 +174,22 @@ impl Launcher {
             ("VSO_AGENT_IGNORE", hidden),
         ];
         all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        all.extend(match record.recipe() {
+            Recipe::JustInTime => vec![
+                ("AZP_AGENT_FILES".to_owned(), here.join("files").into()),
+                // A capability too: such a registration does not go with the agent, so somebody else has to remove it.
+                ("KUBECTL_ADO_REGISTRATION".to_owned(), Recipe::JustInTime.name().into()),
+            ],
+            Recipe::InitContainer | Recipe::Token => vec![("AZP_TOKEN_FILE".to_owned(), here.join("token").into())],
+        });
         all
     }
+}
+
+/// Writes a file that is not there yet, for us alone.
+fn write_new(path: &Path, content: &str) -> Result<(), HostError> {
+    let written = private().create_new(true).open(path).and_then(|mut file| file.write_all(content.as_bytes()));
+    written.map_err(failed("write", path))
 }
 
 /// The entry of the environment by which all processes of a run can be found, and no other's.

@@ -4,6 +4,9 @@
 //! environment that holds nothing of ours but what it needs. All state is in the folder (`folder.rs` lists it) and in the
 //! process table, so that an orchestrator that starts again, after a crash too, finds its agents as they are.
 //!
+//! A just-in-time agent needs more than one step: its run is made and held, and starts once it is given the files of its
+//! agent (`held.rs`). Its folder holds no token.
+//!
 //! An ended run loses its token, its agent and its processes at once, its record after the retention of its kind, and
 //! its log after the longer retention of the two, however it ended.
 //!
@@ -20,21 +23,20 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use self::{
-    folder::{Folder, Record},
-    launch::Launcher,
-};
+use self::{folder::Folder, launch::Launcher, record::Record};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{LocalConfig, TokenSource},
-    core::{EquipRun, Installation, Retention, Run, StartRun, StopRun},
+    core::{EquipRun, Installation, Recipe, Retention, Run, StartRun, StopRun},
 };
 
 mod end;
 mod folder;
+mod held;
 mod launch;
 mod observe;
 mod process;
+mod record;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod tidy;
@@ -56,6 +58,8 @@ const WAIT_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct LocalHost {
     shared: Arc<Shared>,
+    /// This process, as held runs name it.
+    identity: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -110,7 +114,15 @@ impl LocalHost {
         folder.prepare()?;
         drop(folder.lock()?);
         let (children, logs_tidied) = (Mutex::default(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { folder, launcher, retention, children, logs_tidied }) })
+        let identity = format!("process {}", std::process::id()).into();
+        Ok(Self { shared: Arc::new(Shared { folder, launcher, retention, children, logs_tidied }), identity })
+    }
+
+    /// The same host, for a process of that name.
+    #[must_use]
+    pub fn known_as(mut self, identity: &str) -> Self {
+        self.identity = identity.into();
+        self
     }
 
     /// Who we are on this machine: the id that is configured (INSTALLATION_ID), or one that is made once and kept in
@@ -173,30 +185,24 @@ impl LocalHost {
     }
 }
 
-impl LocalHost {
-    /// The same host, for a process of that name.
-    #[must_use]
-    pub fn known_as(self, _identity: &str) -> Self {
-        self
-    }
-}
-
 impl AgentHost for LocalHost {
-    async fn claim(&self, _run: &EquipRun) -> Result<(), HostError> {
-        Ok(())
-    }
-
-    async fn equip(&self, _name: &str, _files: &AgentFiles) -> Result<(), HostError> {
-        Ok(())
-    }
-
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         self.blocking(Shared::runs).await
     }
 
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
-        let run = run.clone();
-        self.blocking(move |shared| shared.start(&run)).await
+        let (run, identity) = (run.clone(), Arc::clone(&self.identity));
+        self.blocking(move |shared| shared.start(&run, &identity)).await
+    }
+
+    async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
+        let (run, identity) = (run.clone(), Arc::clone(&self.identity));
+        self.blocking(move |shared| shared.claim(&run, &identity)).await
+    }
+
+    async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
+        let (name, files, identity) = (name.to_owned(), files.clone(), Arc::clone(&self.identity));
+        self.blocking(move |shared| shared.equip(&name, &files, &identity)).await
     }
 
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
@@ -226,7 +232,7 @@ impl Shared {
         observe::observe(&self.folder, |record| self.is_ours(record), |name| children.contains(name))
     }
 
-    fn start(&self, run: &StartRun) -> Result<Started, HostError> {
+    fn start(&self, run: &StartRun, identity: &str) -> Result<Started, HostError> {
         let name = run.name.as_str();
         if !is_run_name(name) {
             return Err(HostError::Refused {
@@ -249,8 +255,13 @@ impl Shared {
         let half = self.folder.run(name);
         folder::remove(&half).map_err(folder::failed("remove", &half))?;
         let record = Record::new(&self.launcher.installation, &self.launcher.organization, run);
-        let child = self.launcher.launch(&self.folder, run, &record)?;
-        self.children().insert(name.to_owned(), child);
+        match record.recipe() {
+            Recipe::JustInTime => self.hold(name, record, identity)?,
+            Recipe::InitContainer | Recipe::Token => {
+                let child = self.launcher.launch(&self.folder, name, &record)?;
+                self.children().insert(name.to_owned(), child);
+            }
+        }
         Ok(Started::Created)
     }
 

@@ -5,16 +5,23 @@ use std::{path::Path, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    folder::{Folder, Record, read, write},
+    folder::{Folder, read, write},
     process::Stamp,
+    record::Record,
 };
 use crate::{
-    core::{Progress, Run, RunPhase},
+    core::{Held, Progress, Run, RunPhase},
     hosts::HostError,
 };
 
 /// How long a process may take until it has written which one it is, should the one who started it be gone.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// Why a run without a process has ended, if it has.
+const NEVER: &str = "it never started";
+
+/// Why it has none although nothing is wrong.
+const HELD: &str = "it waits for the files of its agent";
 
 /// The runs that one installation made for one organization, and what became of them.
 pub(super) fn observe(
@@ -26,8 +33,13 @@ pub(super) fn observe(
     for name in folder.names()? {
         let Some(record) = folder.record(&name)?.filter(&is_ours) else { continue };
         let phase = phase(folder, &name, &record, is_our_child(&name))?;
+        let held = if matches!(phase, RunPhase::Live) { held(folder, &name, &record)? } else { None };
         runs.push(Run {
             purpose: record.purpose(),
+            recipe: record.recipe(),
+            progress: if held.is_some() { Progress::Pending } else { Progress::Running },
+            runs_since: held.is_none().then(|| record.started_at()),
+            held,
             name,
             pool: record.pool,
             template: record.template,
@@ -35,15 +47,16 @@ pub(super) fn observe(
             created_at: record.created_at,
             phase,
             revision: record.revision,
-            progress: Progress::Running,
-            runs_since: Some(record.created_at),
             trouble: None,
             agent_ended_at: None,
-            recipe: crate::core::Recipe::default(),
-            held: None,
         });
     }
     Ok(runs)
+}
+
+/// Who makes a run ready. Once there is a process nobody has to, even if whoever started it died before it could say so.
+pub(super) fn held(folder: &Folder, name: &str, record: &Record) -> Result<Option<Held>, HostError> {
+    Ok(if frame(folder, name)?.is_none() { record.held() } else { None })
 }
 
 /// The frame's process, which lives as long as the run; `None` as long as it has not said which one it is.
@@ -62,14 +75,14 @@ pub(super) fn phase(folder: &Folder, name: &str, record: &Record, child: bool) -
         Some(stamp) if alive(&stamp)? => return Ok(RunPhase::Live),
         Some(_) => "it ended without an exit code (killed?)",
         None if child => return Ok(RunPhase::Live),
-        None => "it never started",
+        None if record.held().is_some() => HELD,
+        None => NEVER,
     };
     let path = folder.run(name).join("exit");
     let exit = match read(&path)? {
         Some(exit) => exit,
-        None if reason == "it never started" && record.created_at + SIGN_OF_LIFE > Timestamp::now() => {
-            return Ok(RunPhase::Live);
-        }
+        None if reason == HELD => return Ok(RunPhase::Live),
+        None if reason == NEVER && record.started_at() + SIGN_OF_LIFE > Timestamp::now() => return Ok(RunPhase::Live),
         None => {
             // Written down so that the moment of the end stays what it is. Where that fails, a later look tries again.
             let _ = write(&path, reason.as_bytes());

@@ -35,10 +35,16 @@ fi
 
 # Outlive the script, whoever signals the whole group. Not ignored, which the script would inherit.
 trap : HUP INT TERM
-leave process "$$ $(started)" || exit 1
+# A run has one process. A second one, should there ever be one, finds the link there and leaves all as it is.
+draft=$run/.process.$$.draft
+printf '%s\n' "$$ $(started)" >"$draft" || exit 1
+ln "$draft" "$run/process"
+first=$?
+rm -f "$draft"
+((first == 0)) || exit 1
 "$BASH" -c "$BASH_EXECUTION_STRING" "$0" "$run" script
 code=$?
-rm -f "$run/token"
+rm -rf "$run/token" "$run/files"
 leave exit "$code"
 # Whatever the agent left running in the group goes with it, as with a container.
 kill -s KILL -- "-$$"

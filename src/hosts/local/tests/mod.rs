@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep};
 use super::{LocalHost, launch::mark, process};
 use crate::{
     config::{LocalConfig, TokenSource},
-    core::{Installation, Purpose, RequestId, Retention, Run, RunPhase, StartRun},
+    core::{Installation, Purpose, Recipe, RequestId, Retention, Run, RunPhase, StartRun},
     hosts::AgentHost,
 };
 
 mod ending;
 mod environment;
+mod held;
 mod keeping;
 mod life;
 
