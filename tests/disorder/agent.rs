@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::organization::Organization;
+use crate::{organization::Organization, secrets::Files};
 
 /// Who an agent is, and how it goes about its life.
 #[derive(Clone, Debug)]
@@ -27,17 +27,51 @@ pub(crate) struct Plan {
     pub(crate) work: Duration,
     /// Whether it removes its registration when it has done its job.
     pub(crate) removes_itself: bool,
+    /// By what it is registered already.
+    pub(crate) files: Option<Files>,
 }
 
+/// How a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Well,
+    /// Its files let it be nobody.
+    Refused,
+}
+
+/// How often an agent that is refused tries again, and for how long between two tries.
+const TRIES: u32 = 5;
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
 /// A whole life.
-pub(crate) async fn live(organization: &Organization, plan: &Plan) {
-    let Some((pool, agent)) = register(organization, plan) else { return };
-    let Some(mut session) = Session::open(organization, pool, agent).await else { return };
+pub(crate) async fn live(organization: &Organization, plan: &Plan) -> End {
+    let registered = match &plan.files {
+        None => register(organization, plan),
+        Some(files) => match sign_in(organization, plan, files).await {
+            None => return End::Refused,
+            registered => registered,
+        },
+    };
+    let Some((pool, agent)) = registered else { return End::Well };
+    let Some(mut session) = Session::open(organization, pool, agent).await else { return End::Well };
     session.serve(plan).await;
     drop(session);
-    if plan.removes_itself {
+    if plan.removes_itself && plan.files.is_none() {
         let _ = organization.change(|state, now| state.remove_agent(pool, agent, now));
     }
+    End::Well
+}
+
+/// The pool and the agent that the files let it be.
+async fn sign_in(organization: &Organization, plan: &Plan, files: &Files) -> Option<(i64, i64)> {
+    for _ in 0..TRIES {
+        let found = organization.see(|state| files.fit(state, &plan.pool, &plan.name));
+        if found.is_some() {
+            return found;
+        }
+        sleep(TRY_AGAIN).await;
+    }
+    None
 }
 
 fn register(organization: &Organization, plan: &Plan) -> Option<(i64, i64)> {

@@ -9,7 +9,7 @@ use std::{
 use kubectl_ado::sandbox::{JobResult, Phase, Request, State};
 use serde_json::Value;
 
-use crate::{agent, dice::Dice, organization::Organization, storm::Storm, story::Schedule};
+use crate::{agent, dice::Dice, organization::Organization, secrets::Files, storm::Storm, story::Schedule};
 
 /// A Job that was made, as its labels say what for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +27,8 @@ struct Notes {
     made: BTreeMap<String, MadeJob>,
     /// Jobs whose agents died before they were online.
     died: BTreeSet<String>,
+    /// Those of them whose files did not fit what they were registered with.
+    refused: BTreeSet<String>,
     /// Jobs whose agents did a job.
     worked: BTreeSet<String>,
     /// Jobs that were deleted before either.
@@ -124,6 +126,14 @@ impl Books {
         dies
     }
 
+    /// An agent's files let it be nobody.
+    pub(crate) fn refused(&self, uid: &str) {
+        self.storm.log.note(format!("the agent of the Job {uid} is refused"));
+        let mut notes = self.notes.lock().unwrap();
+        notes.died.insert(uid.to_owned());
+        notes.refused.insert(uid.to_owned());
+    }
+
     /// An agent has done its job.
     pub(crate) fn worked(&self, uid: &str) {
         self.notes.lock().unwrap().worked.insert(uid.to_owned());
@@ -145,6 +155,11 @@ impl Books {
         let notes = self.notes.lock().unwrap();
         if !notes.wrongs.is_empty() || all != served + cancelled {
             return Err(format!("{:?}; {} jobs ended otherwise", notes.wrongs, all - served - cancelled));
+        }
+        // Files do not fit only where two orchestrators make one agent ready at once, or where a key that was asked for and
+        // given up took effect all the same, after its successor.
+        if !notes.refused.is_empty() && !self.rivals && self.storm.late_keys.load(Ordering::Relaxed) == 0 {
+            return Err(format!("agents with files that do not fit: {:?}", notes.refused));
         }
         // A call that is on its way for long may be given up, and another agent started, before it takes effect.
         if !notes.too_many.is_empty() && self.storm.slow_creates.lock().unwrap().is_empty() {
@@ -183,7 +198,7 @@ impl Books {
     }
 
     /// What the agent of a Job is to do, by the environment of its container.
-    pub(crate) fn plan(&self, container: &Value, dice: &Dice) -> agent::Plan {
+    pub(crate) fn plan(&self, container: &Value, files: Option<Files>, dice: &Dice) -> agent::Plan {
         let variable = |name: &str| {
             let mut variables = container["env"].as_array().into_iter().flatten();
             let found = variables.find(|variable| variable["name"] == name);
@@ -196,6 +211,7 @@ impl Books {
             takes_up: dice.time(self.storm.tempo.takes_up.clone()),
             work: dice.time(self.storm.tempo.work.clone()),
             removes_itself: dice.chance(0.7),
+            files,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use kubectl_ado::{
-    azure_devops::{AzureDevOps, Error, PoolId},
+    azure_devops::{AgentFiles, AzureDevOps, Error, NewAgent, PoolId, Proof},
     core::{Agent, AgentId, AgentRef, JobRequest, ParallelJobs, Placeholder, RequestId, Stage},
     sandbox::{AgentSpec, Phase, Refusal, Request, State, state::AgentChange},
 };
@@ -63,7 +63,7 @@ impl FakeAzureDevOps {
     }
 
     /// A question, which the organization answers as it is at one moment between asking and answering.
-    async fn ask<T>(&self, what: &str, answer: impl Fn(&State) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) async fn ask<T>(&self, what: &str, answer: impl Fn(&State) -> Result<T, Error>) -> Result<T, Error> {
         let fault = self.choose();
         self.storm.log.note(format!("azure devops, {what}: {fault:?}"));
         if matches!(fault, Fault::Stale(_)) && what == REQUESTS {
@@ -89,10 +89,12 @@ impl FakeAzureDevOps {
         timeout(DEADLINE, asked).await.unwrap_or_else(|_| Err(Error::Unreachable("the deadline has passed".to_owned())))
     }
 
-    /// A change, which takes effect whether or not its sender is still there.
-    async fn tell<F>(&self, what: &str, change: F) -> Result<(), Error>
+    /// A change, which takes effect whether or not its sender is still there. It hears whether it comes so late that its
+    /// sender has given it up.
+    pub(crate) async fn tell<T, F>(&self, what: &str, change: F) -> Result<T, Error>
     where
-        F: FnOnce(&mut State, Timestamp) -> Result<(), Error> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&mut State, Timestamp, bool) -> Result<T, Error> + Send + 'static,
     {
         let fault = self.choose();
         self.storm.log.note(format!("azure devops, {what}: {fault:?}"));
@@ -109,7 +111,7 @@ impl FakeAzureDevOps {
         let organization = self.organization.clone();
         let made = tokio::spawn(async move {
             sleep(before).await;
-            organization.change(change)
+            organization.change(|state, now| change(state, now, before >= DEADLINE))
         });
         let told = async {
             let outcome = made.await.unwrap();
@@ -143,7 +145,7 @@ impl AzureDevOps for FakeAzureDevOps {
     }
 
     async fn disable(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
-        self.tell(&format!("disable agent {agent:?}"), move |state, now| {
+        self.tell(&format!("disable agent {agent:?}"), move |state, now, _| {
             let change = AgentChange { enabled: Some(false), ..AgentChange::default() };
             gone_is_fine(state.change_agent(pool.0, agent.0, change, now))
         })
@@ -151,7 +153,7 @@ impl AzureDevOps for FakeAzureDevOps {
     }
 
     async fn deregister(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
-        self.tell(&format!("deregister agent {agent:?}"), move |state, now| {
+        self.tell(&format!("deregister agent {agent:?}"), move |state, now, _| {
             gone_is_fine(state.remove_agent(pool.0, agent.0, now))
         })
         .await
@@ -159,7 +161,7 @@ impl AzureDevOps for FakeAzureDevOps {
 
     async fn register(&self, pool: PoolId, placeholder: &Placeholder) -> Result<(), Error> {
         let spec = spec(placeholder);
-        self.tell(&format!("register {}", placeholder.name), move |state, now| {
+        self.tell(&format!("register {}", placeholder.name), move |state, now, _| {
             state.register(pool.0, spec, now).map(drop).map_err(|refusal| error(&refusal))
         })
         .await
@@ -167,7 +169,7 @@ impl AzureDevOps for FakeAzureDevOps {
 
     async fn update(&self, pool: PoolId, agent: AgentId, placeholder: &Placeholder) -> Result<(), Error> {
         let mut spec = spec(placeholder);
-        self.tell(&format!("update agent {agent:?}"), move |state, now| {
+        self.tell(&format!("update agent {agent:?}"), move |state, now, _| {
             if let Ok(known) = state.agent(pool.0, agent.0) {
                 spec.user_capabilities.clone_from(&known.user_capabilities);
             }
@@ -175,9 +177,17 @@ impl AzureDevOps for FakeAzureDevOps {
         })
         .await
     }
+
+    async fn enroll(&self, pool: PoolId, agent: &NewAgent) -> Result<AgentFiles, Error> {
+        self.enroll_agent(pool, agent).await
+    }
+
+    async fn prove(&self, pool: PoolId, agent: Option<AgentId>, placeholder: &Placeholder) -> Proof {
+        self.prove_it(pool, agent, placeholder).await
+    }
 }
 
-fn spec(placeholder: &Placeholder) -> AgentSpec {
+pub(crate) fn spec(placeholder: &Placeholder) -> AgentSpec {
     let offered = placeholder.capabilities.iter();
     let system_capabilities = offered.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     AgentSpec { system_capabilities, ..AgentSpec::named(&placeholder.name).disabled() }
@@ -190,7 +200,7 @@ fn gone_is_fine(outcome: Result<(), Refusal>) -> Result<(), Error> {
     }
 }
 
-fn error(refusal: &Refusal) -> Error {
+pub(crate) fn error(refusal: &Refusal) -> Error {
     let said = refusal.to_string();
     match refusal {
         Refusal::AgentExists { .. } => Error::Taken(said),

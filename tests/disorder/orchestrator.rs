@@ -3,19 +3,20 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
 use kube::Client;
 use kubectl_ado::{
-    config::{Config, Environment, HostConfig, KubernetesConfig},
+    config::{Config, Environment, HostConfig, KubernetesConfig, Registration},
+    core::Policy,
     hosts::{
         HostError,
         kubernetes::{KubernetesHost, prepare},
     },
-    orchestrator::{Engine, Metrics, Outcome, Settings, Stopper, stop_pair},
+    orchestrator::{Engine, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
 };
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +26,8 @@ use crate::{clock, devops::FakeAzureDevOps, faulty, organization::Organization, 
 #[derive(Clone)]
 pub(crate) struct Orchestrator {
     pub(crate) config: Config,
+    /// How its agents get the right to work.
+    pub(crate) registration: Registration,
     pub(crate) upstream: Client,
     pub(crate) organization: Organization,
     pub(crate) storm: Storm,
@@ -65,15 +68,20 @@ impl Orchestrator {
         let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace);
         let azure_devops = FakeAzureDevOps { organization: self.organization.clone(), storm: self.storm.fork() };
         let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?.by_clock(clock::now());
+        let identity = format!("life-{}", self.storm.lives.fetch_add(1, Ordering::Relaxed));
+        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?;
+        let host = host.by_clock(clock::now()).known_as(&identity);
         host.apply_documents().await;
-        let policy = self.config.policy(installation);
+        let wish = Wish { registration: self.registration, obstacle: None };
+        let wishes = self.config.agents.keys().map(|kind| (kind.clone(), wish.clone())).collect();
+        let policy = Policy { identity, ..self.config.policy(installation) };
         let settings = Settings {
             polling: self.config.polling,
             respect_parallel_jobs: self.config.respect_parallel_jobs,
             now: clock::now,
         };
         let mut engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
+        engine = engine.wishing(wishes);
         let (_stopper, stop): (Stopper, _) = stop_pair();
         if once {
             return Ok(engine.run_once(&stop).await);

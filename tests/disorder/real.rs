@@ -6,7 +6,10 @@ use std::{
 };
 
 use control_plane::{ControlPlane, pods};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Pod, Secret},
+};
 use kube::{Api, Client, api::ListParams};
 use serde_json::Value;
 use tokio::{
@@ -21,6 +24,7 @@ use crate::{
     dice::Dice,
     orchestrator::Orchestrator,
     organization::Organization,
+    secrets::{self, Files},
     storm::{Log, Storm, Tempo},
     story::{Schedule, tell},
 };
@@ -54,8 +58,10 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
     let aging = tokio::spawn(organization.clone().age());
     let attending = tokio::spawn(attend(client.clone(), namespace.clone(), books.clone()));
     let config = schedule.config(&namespace, storm.tempo.idle_timeout);
-    let orchestrator = Orchestrator { config, upstream: client, organization, storm };
-    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH)).await;
+    let registration = schedule.registration;
+    let orchestrator = Orchestrator { config, registration, upstream: client, organization, storm };
+    // Registrations without a Job are swept after minutes, which is too long here.
+    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), &|| Ok(())).await;
     attending.abort();
     aging.abort();
     (log.lines(), result)
@@ -95,9 +101,14 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     let storm = books.storm().fork();
     let (dice, tempo) = (storm.dice, storm.tempo);
     let name = job["metadata"]["name"].as_str().unwrap();
+    until_resumed(&client, &namespace, name).await;
     // It goes away with its Job, and then nobody is left to care.
     let Ok(pod) = timeout(POD_IS_MADE, pod_of(&client, &namespace, name)).await else {
         panic!("the Job {name} has no pod")
+    };
+    let files = match secrets::wanted(&job) {
+        Some(secret) => Some(files(&client, &namespace, secret).await),
+        None => None,
     };
     sleep(dice.time(tempo.place) + dice.time(tempo.cold_start)).await;
     if books.dies(&uid, &dice) {
@@ -108,9 +119,37 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
         return;
     }
     let container = &job["spec"]["template"]["spec"]["containers"][0];
-    agent::live(books.organization(), &books.plan(container, &dice)).await;
-    books.worked(&uid);
-    let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;
+    match agent::live(books.organization(), &books.plan(container, files, &dice)).await {
+        agent::End::Well => {
+            books.worked(&uid);
+            let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;
+        }
+        agent::End::Refused => {
+            books.refused(&uid);
+            let _ = pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await;
+        }
+    }
+}
+
+/// Waits until a Job is suspended no longer. One that goes away meanwhile is nobody's business any more.
+async fn until_resumed(client: &Client, namespace: &str, name: &str) {
+    let api: Api<Job> = Api::namespaced(client.clone(), namespace);
+    while let Ok(Some(job)) = api.get_opt(name).await
+        && job.spec.and_then(|spec| spec.suspend) == Some(true)
+    {
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What the kubelet mounts, as soon as it is there.
+async fn files(client: &Client, namespace: &str, name: &str) -> Files {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    loop {
+        if let Ok(Some(secret)) = api.get_opt(name).await {
+            return Files::read(&serde_json::to_value(secret.data).unwrap());
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn pod_of(client: &Client, namespace: &str, job: &str) -> String {

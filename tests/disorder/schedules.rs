@@ -17,6 +17,7 @@ use crate::{
     dice::Dice,
     orchestrator::Orchestrator,
     organization::Organization,
+    secrets,
     storm::{Log, Storm, Tempo},
     story::{Schedule, tell},
     yard,
@@ -61,8 +62,12 @@ fn play(seed: u64) -> Played {
         tokio::spawn(yard::attend(cluster.clone(), books.clone()));
         tokio::spawn(organization.clone().age());
         let config = schedule.config(NAMESPACE, storm.tempo.idle_timeout);
-        let orchestrator = Orchestrator { config, upstream: cluster.client(), organization, storm };
-        tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH)).await.map(|()| books.is_exact())
+        let registration = schedule.registration;
+        let left_behind = || secrets::left_behind(&cluster, NAMESPACE, books.organization());
+        let upstream = cluster.client();
+        let orchestrator = Orchestrator { config, registration, upstream, organization, storm };
+        let told = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), &left_behind).await;
+        told.map(|()| books.is_exact())
     });
     Played { lines: log.lines(), result }
 }

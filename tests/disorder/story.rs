@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kubectl_ado::{
-    config::Config,
+    config::{Config, Registration},
+    core::Recipe,
     sandbox::{JobSpec, Phase},
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,6 +19,9 @@ use crate::{
 
 /// How long an agent may go on whose job has ended: it does so where its job was cancelled before the agent took it up.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
+
+/// After this time nothing is left of what an orchestrator left behind.
+const SWEPT_WITHIN: Duration = Duration::from_secs(400);
 
 /// A job of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +49,7 @@ pub(crate) struct Schedule {
     pub(crate) orchestrators: usize,
     pub(crate) polling: Option<u64>,
     pub(crate) max_agents: Option<u64>,
+    pub(crate) registration: Registration,
 }
 
 impl Schedule {
@@ -67,6 +72,11 @@ impl Schedule {
             orchestrators: if dice.chance(0.15) { 2 } else { 1 },
             polling: dice.chance(0.3).then(|| dice.number(500..=4_000)),
             max_agents: dice.chance(0.2).then(|| dice.number(1..=3)),
+            registration: dice.pick(&[
+                Registration::Only(Recipe::JustInTime),
+                Registration::Auto,
+                Registration::Only(Recipe::Token),
+            ]),
             pools: pools.into_iter().map(str::to_owned).collect(),
             jobs,
         }
@@ -89,12 +99,14 @@ impl Schedule {
 }
 
 /// Tells a schedule to its end, with orchestrators that begin again whenever they die. `patience` is how long after the
-/// storm everything has to be done, `aftermath` for how long it is watched then.
+/// storm everything has to be done, `aftermath` for how long it is watched then;
+/// `left_behind` says what is there that should not be.
 pub(crate) async fn tell(
     schedule: &Schedule,
     books: &Books,
     orchestrator: &Orchestrator,
     (patience, aftermath): (Duration, Duration),
+    left_behind: &impl Fn() -> Result<(), String>,
 ) -> Result<(), String> {
     let Storm { ends, .. } = *books.storm();
     let organization = books.organization();
@@ -113,7 +125,12 @@ pub(crate) async fn tell(
             }
             sleep(Duration::from_secs(1)).await;
         }
-        books.check()
+        books.check()?;
+        let deadline = Instant::now() + SWEPT_WITHIN;
+        while left_behind().is_err() && Instant::now() < deadline {
+            sleep(Duration::from_secs(1)).await;
+        }
+        left_behind()
     };
     tokio::select! {
         biased;

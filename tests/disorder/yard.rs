@@ -17,6 +17,7 @@ use crate::{
         Cluster, Key, Object,
         resource::{JOBS, PODS},
     },
+    secrets,
 };
 
 /// Attends to every Job. To be run beside everything else.
@@ -65,6 +66,7 @@ impl Yard {
         let storm = self.books.storm().fork();
         let (dice, tempo) = (storm.dice, storm.tempo);
         sleep(dice.time(tempo.pod)).await;
+        self.until_resumed().await;
         let pod = Key::new(PODS, &self.key.namespace, &format!("{}-x1y2z", self.key.name));
         self.cluster.add(PODS, &self.key.namespace, pod_of(&pod.name, &job));
         self.report(&json!({"active": 1, "ready": 0, "startTime": written_now()}));
@@ -72,16 +74,25 @@ impl Yard {
         let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": written_now()});
         let placed = json!({"spec": {"nodeName": "node"}, "status": {"conditions": [scheduled]}});
         self.cluster.change(PODS, &pod, &placed);
+        let files = match secrets::wanted(&job.value) {
+            Some(name) => Some(secrets::mounted(&self.cluster, &self.key.namespace, name).await),
+            None => None,
+        };
         sleep(dice.time(tempo.cold_start)).await;
         let container = job.value["spec"]["template"]["spec"]["containers"][0].clone();
         let uid = job.metadata("uid");
-        let dies = self.books.dies(uid, &dice);
+        let mut dies = self.books.dies(uid, &dice);
         if !dies {
             let state = json!({"running": {"startedAt": written_now()}});
             self.report_pod(&pod, "Running", &container, &state);
             self.report(&json!({"ready": 1}));
-            agent::live(self.books.organization(), &self.books.plan(&container, &dice)).await;
-            self.books.worked(uid);
+            match agent::live(self.books.organization(), &self.books.plan(&container, files, &dice)).await {
+                agent::End::Well => self.books.worked(uid),
+                agent::End::Refused => {
+                    self.books.refused(uid);
+                    dies = true;
+                }
+            }
         }
         let (code, phase) = if dies { (1, "Failed") } else { (0, "Succeeded") };
         let ended = json!({"exitCode": code, "reason": phase, "finishedAt": written_now()});
@@ -96,6 +107,22 @@ impl Yard {
         self.report(&json!({"active": 0, "ready": 0, "conditions": [condition(early)]}));
         self.report(&json!({count: 1, "conditions": [condition(early), condition(late)]}));
         self.put_away_in_time().await;
+    }
+
+    /// A Job that is suspended gets its pod when it is so no longer.
+    async fn until_resumed(&self) {
+        let mut versions = self.cluster.versions();
+        let is_suspended =
+            || self.cluster.get(&self.key).is_some_and(|job| job.value["spec"]["suspend"] == json!(true));
+        let suspended = |status: &str| json!({"conditions": [{"type": "Suspended", "status": status, "lastTransitionTime": written_now()}]});
+        if !is_suspended() {
+            return;
+        }
+        self.report(&suspended("True"));
+        while is_suspended() {
+            let _ = versions.changed().await;
+        }
+        self.report(&suspended("False"));
     }
 
     fn report(&self, status: &Value) {

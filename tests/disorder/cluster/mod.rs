@@ -69,6 +69,11 @@ impl Cluster {
         self.see(|store| store.get(key).cloned())
     }
 
+    /// All objects of a kind in a namespace.
+    pub(crate) fn all(&self, resource: &Resource, namespace: &str) -> Vec<Arc<Object>> {
+        self.see(|store| store.list(resource, namespace, store.version()).into_values().collect())
+    }
+
     /// Adds an object as one of the cluster's own controllers would.
     pub(crate) fn add(&self, resource: &Resource, namespace: &str, body: Value) {
         self.see(|store| {
@@ -84,11 +89,11 @@ impl Cluster {
         });
     }
 
-    /// Deletes a Job and its pods, as the TTL controller does.
+    /// Deletes a Job and what is owned by it, as the TTL controller does.
     pub(crate) fn put_away(&self, job: &Key) {
         self.see(|store| {
             if let Some(removed) = store.remove(job) {
-                write::remove_pods_of(store, &job.namespace, removed.metadata("uid"));
+                write::remove_dependents(store, &job.namespace, removed.metadata("uid"));
             }
         });
     }

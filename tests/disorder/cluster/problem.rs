@@ -66,6 +66,12 @@ impl Problem {
         problem
     }
 
+    /// What the real one says of a JSON patch that it cannot apply, be it that a test of it fails.
+    pub(crate) fn unprocessable() -> Self {
+        let message = "the server rejected our request due to an error in our request".to_owned();
+        Self { code: 422, reason: "Invalid", message, details: Some(json!({})) }
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self { code: 400, reason: "BadRequest", message: message.into(), details: None }
     }

@@ -42,7 +42,11 @@ pub(crate) fn create(
     if resource == NAMESPACES {
         body["status"] = json!({"phase": "Active"});
     }
-    store.add(resource, Key::new(resource, namespace, &name), body)
+    let made = store.add(resource, Key::new(resource, namespace, &name), body)?;
+    if resource == SECRETS {
+        remove_orphan(store, &Key::new(resource, namespace, &name), &made);
+    }
+    Ok(made)
 }
 
 fn is_name(name: &str) -> bool {
@@ -128,6 +132,40 @@ pub(crate) fn merge(
     store.change(resource, &key, merged)
 }
 
+/// PATCH with a JSON patch (RFC 6902): as many of its operations as anybody here uses.
+pub(crate) fn json_patch(
+    store: &mut Store,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    operations: &Value,
+) -> Result<Arc<Object>, Problem> {
+    let key = Key::new(resource, namespace, name);
+    let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
+    let mut patched = known.value.clone();
+    for operation in operations.as_array().into_iter().flatten() {
+        apply(operation, &mut patched).ok_or_else(Problem::unprocessable)?;
+    }
+    check_what_never_changes(resource, name, &known.value, &patched)?;
+    store.change(resource, &key, patched)
+}
+
+fn apply(operation: &Value, value: &mut Value) -> Option<()> {
+    let path = operation["path"].as_str()?;
+    match operation["op"].as_str()? {
+        "test" => (*value.pointer(path)? == operation["value"]).then_some(()),
+        "replace" => {
+            *value.pointer_mut(path)? = operation["value"].clone();
+            Some(())
+        }
+        "remove" => {
+            let (parent, last) = path.rsplit_once('/')?;
+            value.pointer_mut(parent)?.as_object_mut()?.remove(&last.replace("~1", "/").replace("~0", "~")).map(drop)
+        }
+        _ => None,
+    }
+}
+
 /// RFC 7386.
 pub(crate) fn merge_into(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
@@ -194,9 +232,11 @@ pub(crate) fn delete(
             return Err(Problem::precondition(resource, name, &why));
         }
     }
-    let removed = store.remove(&key).ok_or_else(|| Problem::not_found(resource, name))?;
-    if resource == JOBS && options["propagationPolicy"] == json!("Background") {
-        remove_pods_of(store, namespace, known.metadata("uid"));
+    let is_dry = options["dryRun"] == json!(["All"]);
+    let removed = if is_dry { Some(Arc::clone(&known)) } else { store.remove(&key) };
+    let removed = removed.ok_or_else(|| Problem::not_found(resource, name))?;
+    if !is_dry && resource == JOBS && options["propagationPolicy"] == json!("Background") {
+        remove_dependents(store, namespace, known.metadata("uid"));
     }
     if resource == PODS {
         return Ok(removed.value.clone());
@@ -208,12 +248,25 @@ pub(crate) fn delete(
     Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
 }
 
-/// What the garbage collector does.
-pub(crate) fn remove_pods_of(store: &mut Store, namespace: &str, job_uid: &str) {
-    let pods = store.list(PODS, namespace, store.version());
-    for (key, pod) in pods {
-        if pod.value["metadata"]["ownerReferences"][0]["uid"].as_str() == Some(job_uid) {
-            store.remove(&key);
+/// What the garbage collector does with what a Job owned that is gone.
+pub(crate) fn remove_dependents(store: &mut Store, namespace: &str, job_uid: &str) {
+    for resource in [PODS, SECRETS] {
+        for (key, object) in store.list(resource, namespace, store.version()) {
+            if owner_of(&object) == Some(job_uid) {
+                store.remove(&key);
+            }
         }
     }
+}
+
+/// What it does with what is made for a Job that is gone already.
+fn remove_orphan(store: &mut Store, key: &Key, made: &Object) {
+    let jobs = store.list(JOBS, &key.namespace, store.version());
+    if owner_of(made).is_some_and(|owner| !jobs.values().any(|job| job.metadata("uid") == owner)) {
+        store.remove(key);
+    }
+}
+
+fn owner_of(object: &Object) -> Option<&str> {
+    object.value["metadata"]["ownerReferences"][0]["uid"].as_str()
 }
