@@ -7,8 +7,10 @@ use kube::api::ListParams;
 use kubectl_ado::sandbox::JobResult;
 
 use crate::{
-    FILES, no_files_are_left_behind, node, one_agent_for_each, only_placeholders_are_registered, processes::Watcher,
-    serve, world::{World, assert_holds_no_token},
+    FILES, no_files_are_left_behind, node, one_agent_for_each, only_placeholders_are_registered,
+    processes::Watcher,
+    serve,
+    world::{World, assert_holds_no_token},
 };
 
 const JOBS: usize = 200;
@@ -27,7 +29,8 @@ async fn two_hundred_jobs_are_served_and_the_token_is_nowhere_near_them() {
     let began = Instant::now();
     let running = serve(&world, "Default", "limits: {maxAgents: 12}\n").start();
     running.says("the organization carries just-in-time agents").await;
-    let all_served = |state: &kubectl_ado::sandbox::State| state.requests().all(|request| request.finished_at.is_some());
+    let all_served =
+        |state: &kubectl_ado::sandbox::State| state.requests().all(|request| request.finished_at.is_some());
     assert!(world.sandbox.until(PATIENCE, all_served).await, "not all jobs are served:\n{}", running.log());
     let took = began.elapsed();
     for id in &requests {
@@ -52,10 +55,13 @@ async fn two_hundred_jobs_are_served_and_the_token_is_nowhere_near_them() {
     world.the_token_is_nowhere().await;
     no_files_are_left_behind(&world).await;
     let secrets = world.all::<Secret>().list(&ListParams::default()).await.unwrap().items;
-    assert!(secrets.iter().all(|secret| {
-        let labels = secret.metadata.labels.clone().unwrap_or_default();
-        labels.get("app.kubernetes.io/component").is_some_and(|component| component == "agent-files")
-    }), "the only Secrets are those with the files of one agent: {FILES}");
+    assert!(
+        secrets.iter().all(|secret| {
+            let labels = secret.metadata.labels.clone().unwrap_or_default();
+            labels.get("app.kubernetes.io/component").is_some_and(|component| component == "agent-files")
+        }),
+        "the only Secrets are those with the files of one agent: {FILES}"
+    );
     for secret in &secrets {
         for (name, content) in secret.data.iter().flatten() {
             assert_holds_no_token(&String::from_utf8_lossy(&content.0), world.sandbox.token(), name);
