@@ -36,6 +36,7 @@ mod setting_path;
 mod settings;
 mod token;
 mod value;
+mod way;
 mod yaml;
 
 pub use edit::{Edited, edit};
@@ -46,6 +47,7 @@ pub use file::document;
 pub use job_template::JobTemplate;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};
+pub use way::Way;
 
 use error::Problems;
 use settings::Settings;

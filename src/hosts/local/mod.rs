@@ -125,6 +125,15 @@ impl LocalHost {
         self
     }
 
+    /// The same host, whose agents trust the private authorities in this file. To be said before anything is started.
+    #[must_use]
+    pub fn trusting(mut self, authorities: Option<PathBuf>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.launcher.authorities = authorities;
+        }
+        self
+    }
+
     /// Who we are on this machine: the id that is configured (INSTALLATION_ID), or one that is made once and kept in
     /// the folder.
     ///
