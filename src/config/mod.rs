@@ -84,6 +84,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// A bundle of certificate authorities (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The same, where it was named for this purpose and is not just what this machine trusts: agents need it too.
+    pub private_ca_file: Option<PathBuf>,
     /// What is odd but no error: one line each, to be logged.
     pub warnings: Vec<String>,
 }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
 use crate::{
-    azure_devops::RestClient,
+    azure_devops::{Network, RestClient},
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig, Os},
     core::{Installation, LeaseTiming, OrchestratorReport, OrganizationReport, lease_name},
@@ -39,7 +39,7 @@ impl Session {
     pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
         let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
-            Ok(client) => client,
+            Ok(client) => client.with_agents_over(network(&config)),
             Err(error) => {
                 let error = ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) };
                 return Err((config, Unready::Never(error)));
@@ -163,6 +163,13 @@ impl Session {
         let Place { namespace, lease } = self.place()?;
         Some(NamedStatus::new(kubernetes.client().clone(), &namespace, &lease, self.installation.id()))
     }
+}
+
+/// What agents need on their way to Azure DevOps: what we need ourselves.
+fn network(config: &Config) -> Network {
+    // It was read a moment ago; should it be gone by now, agents will say what they miss.
+    let authorities = config.private_ca_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    Network::of(|name| std::env::var(name).ok(), authorities)
 }
 
 /// Where a Lease is.
