@@ -123,7 +123,7 @@ impl Books {
         }
         if self.phase(&request).is_some_and(|phase| phase < Phase::Received) {
             notes.needed.insert(uid.to_owned());
-        } else if notes.held.contains(uid) {
+        } else if notes.held.contains(uid) || self.storm.slow_creates.lock().unwrap().contains(&name) {
             notes.overtaken.insert(uid.to_owned());
         }
         notes.taken_back.insert(uid.to_owned());
