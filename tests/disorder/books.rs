@@ -35,8 +35,10 @@ struct Notes {
     taken_back: BTreeSet<String>,
     /// Those of them whose job requests still waited.
     needed: BTreeSet<String>,
-    /// Jobs that came to be when their job requests had been taken by other agents.
+    /// Jobs that came to be, or were held, until their job requests had been taken by other agents.
     overtaken: BTreeSet<String>,
+    /// Jobs that are held.
+    held: BTreeSet<String>,
     /// Jobs that came to be when their pool had its most already.
     too_many: BTreeSet<String>,
     wrongs: Vec<String>,
@@ -91,7 +93,15 @@ impl Books {
         if self.most.is_some_and(|most| notes.live_in(&made.pool) >= most) {
             notes.too_many.insert(uid.to_owned());
         }
+        if job["spec"]["suspend"] == true {
+            notes.held.insert(uid.to_owned());
+        }
         notes.made.insert(uid.to_owned(), made);
+    }
+
+    /// A Job that was held may have its pod.
+    pub(crate) fn resumed(&self, uid: &str) {
+        self.notes.lock().unwrap().held.remove(uid);
     }
 
     /// How far the job request of a Job has come.
@@ -113,6 +123,8 @@ impl Books {
         }
         if self.phase(&request).is_some_and(|phase| phase < Phase::Received) {
             notes.needed.insert(uid.to_owned());
+        } else if notes.held.contains(uid) || self.storm.slow_creates.lock().unwrap().contains(&name) {
+            notes.overtaken.insert(uid.to_owned());
         }
         notes.taken_back.insert(uid.to_owned());
     }

@@ -102,6 +102,7 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     let (dice, tempo) = (storm.dice, storm.tempo);
     let name = job["metadata"]["name"].as_str().unwrap();
     until_resumed(&client, &namespace, name).await;
+    books.resumed(&uid);
     // It goes away with its Job, and then nobody is left to care.
     let Ok(pod) = timeout(POD_IS_MADE, pod_of(&client, &namespace, name)).await else {
         panic!("the Job {name} has no pod")

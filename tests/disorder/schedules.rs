@@ -87,6 +87,7 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let exact = AtomicUsize::new(0);
+    let [enrolled, again, refused] = [const { AtomicUsize::new(0) }; 3];
     let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
     std::thread::scope(|scope| {
@@ -100,6 +101,10 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
                     let Played { lines, result } = play(seed);
                     if seeds.end - seeds.start == 1 {
                         println!("{}", lines.join("\n"));
+                    }
+                    for (count, what) in [(&enrolled, ", enroll "), (&again, " again: "), (&refused, " is refused")] {
+                        let found = lines.iter().filter(|line| line.contains(what)).count();
+                        count.fetch_add(found, Ordering::Relaxed);
                     }
                     match result {
                         Ok(is_exact) => drop(exact.fetch_add(usize::from(is_exact), Ordering::Relaxed)),
@@ -116,6 +121,11 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
     }
     let (exact, all) = (exact.into_inner() as u64, seeds.end - seeds.start);
     println!("{exact} of {all} schedules had exactly as many Jobs as served jobs");
+    let [enrolled, again, refused] = [enrolled, again, refused].map(AtomicUsize::into_inner);
+    println!(
+        "{enrolled} registrations in an agent's place, {again} of them with another key; {refused} agents whose files did not fit"
+    );
+    assert!(all == 1 || enrolled > again && again > 10, "too little happened: {enrolled}, {again}");
     assert!(all == 1 || exact * 100 >= all * EXACT_PERCENT, "{exact} of {all} schedules were exact");
 }
 

@@ -66,7 +66,7 @@ impl Yard {
         let storm = self.books.storm().fork();
         let (dice, tempo) = (storm.dice, storm.tempo);
         sleep(dice.time(tempo.pod)).await;
-        self.until_resumed().await;
+        self.until_resumed(job.metadata("uid")).await;
         let pod = Key::new(PODS, &self.key.namespace, &format!("{}-x1y2z", self.key.name));
         self.cluster.add(PODS, &self.key.namespace, pod_of(&pod.name, &job));
         self.report(&json!({"active": 1, "ready": 0, "startTime": written_now()}));
@@ -110,10 +110,10 @@ impl Yard {
     }
 
     /// A Job that is suspended gets its pod when it is so no longer.
-    async fn until_resumed(&self) {
+    async fn until_resumed(&self, uid: &str) {
         let mut versions = self.cluster.versions();
-        let is_suspended =
-            || self.cluster.get(&self.key).is_some_and(|job| job.value["spec"]["suspend"] == json!(true));
+        // One that is gone stays as it was; its life ends here.
+        let is_suspended = || self.cluster.get(&self.key).is_none_or(|job| job.value["spec"]["suspend"] == json!(true));
         let suspended = |status: &str| json!({"conditions": [{"type": "Suspended", "status": status, "lastTransitionTime": written_now()}]});
         if !is_suspended() {
             return;
@@ -123,6 +123,7 @@ impl Yard {
             let _ = versions.changed().await;
         }
         self.report(&suspended("False"));
+        self.books.resumed(uid);
     }
 
     fn report(&self, status: &Value) {

@@ -146,6 +146,10 @@ pub(crate) fn json_patch(
     for operation in operations.as_array().into_iter().flatten() {
         apply(operation, &mut patched).ok_or_else(Problem::unprocessable)?;
     }
+    // What is empty is left out.
+    if let Some(metadata) = patched["metadata"].as_object_mut() {
+        metadata.retain(|_, value| *value != json!({}));
+    }
     check_what_never_changes(resource, name, &known.value, &patched)?;
     store.change(resource, &key, patched)
 }

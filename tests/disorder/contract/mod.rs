@@ -35,12 +35,13 @@ struct Question<'a> {
     /// `NAMESPACE` stands for the namespace that is asked in.
     path: &'a str,
     accept: &'a str,
+    kind: &'a str,
     body: Option<Value>,
 }
 
 impl<'a> Question<'a> {
     fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, accept: "application/json", body: None }
+        Self { method: "GET", path, accept: "application/json", kind: "application/json", body: None }
     }
 
     fn post(path: &'a str, body: Value) -> Self {
@@ -52,7 +53,11 @@ impl<'a> Question<'a> {
     }
 
     fn merge(path: &'a str, body: Value) -> Self {
-        Self { method: "PATCH", body: Some(body), ..Self::get(path) }
+        Self { method: "PATCH", kind: "application/merge-patch+json", body: Some(body), ..Self::get(path) }
+    }
+
+    fn json_patch(path: &'a str, body: Value) -> Self {
+        Self { method: "PATCH", kind: "application/json-patch+json", body: Some(body), ..Self::get(path) }
     }
 
     fn delete(path: &'a str, body: Value) -> Self {
@@ -64,13 +69,12 @@ impl<'a> Question<'a> {
     }
 
     async fn sent_to(self, client: &Client, namespace: &str) -> (u16, Value) {
-        let kind = if self.method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let body = self.body.map(|body| body.to_string().replace("NAMESPACE", namespace)).unwrap_or_default();
         let request = hyper::Request::builder()
             .method(self.method)
             .uri(self.path.replace("NAMESPACE", namespace))
             .header("accept", self.accept)
-            .header("content-type", kind)
+            .header("content-type", self.kind)
             .body(kube::client::Body::from(body.into_bytes()))
             .unwrap();
         let answer = client.send(request).await.unwrap();
