@@ -449,6 +449,8 @@ platform() {
 # curl with what all our requests have in common. A proxy never leads to this machine itself.
 fetch() {
     local -x no_proxy=${no_proxy:-${NO_PROXY:-}}
+    # The agent's own variable for its proxy, where curl is told of no other one.
+    local -x https_proxy=${https_proxy:-${HTTPS_PROXY:-${VSTS_HTTP_PROXY:-}}} http_proxy=${http_proxy:-${VSTS_HTTP_PROXY:-}}
     no_proxy=${no_proxy:+$no_proxy,}localhost,127.0.0.1,::1
     curl -q --silent --show-error --proto '=http,https' --connect-timeout 20 --retry 4 --user-agent kubectl-ado-agent "$@"
 }

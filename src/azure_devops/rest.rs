@@ -15,7 +15,7 @@ use super::{
     list::{List, Wire},
     memory::Memory,
     request::Request,
-    transport::{base_url, http_client},
+    transport::{base_url, http_client, is_loopback},
     wire::{AgentJson, JobRequestJson, Pool, PoolJson, ResourceUsageJson},
 };
 use crate::{
@@ -64,6 +64,13 @@ impl RestClient {
         Self::with_timing(organization_url, token, ca_file, Timing::DEFAULT)
     }
 
+    /// The same, whose agents need this on their way.
+    #[must_use]
+    pub fn with_agents_over(self, network: Network) -> Self {
+        // No proxy can reach our own loopback address.
+        if is_loopback(self.caller.base()) { self } else { Self { network, ..self } }
+    }
+
     pub(super) fn with_timing(
         organization_url: &str,
         token: TokenSource,
@@ -72,13 +79,11 @@ impl RestClient {
     ) -> Result<Self, SetupError> {
         let base = base_url(organization_url)?;
         let http = http_client(&base, ca_file, timing)?;
-        // It was readable a moment ago.
-        let authorities = ca_file.and_then(|file| std::fs::read_to_string(file).ok());
         Ok(Self {
             caller: Caller::new(http, base, token, timing),
             keys: KeyStock::default(),
             packages: Packages::default(),
-            network: Network::of(|name| std::env::var(name).ok(), authorities),
+            network: Network::default(),
             unfit: Memory::new(UNFIT_SPAN),
             no_limits: Memory::new(NO_LIMITS_SPAN),
             asks_for_all: AtomicBool::new(false),

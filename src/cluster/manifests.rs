@@ -165,14 +165,15 @@ mod tests {
     fn rights_go_where_the_agents_are_and_to_the_account_where_the_orchestrator_is() {
         let objects = render(&parts()).unwrap();
         assert_eq!(of_kind(&objects, "Role")["metadata"]["namespace"], "agents");
+        let budgets = objects.iter().filter(|object| object["kind"] == "PodDisruptionBudget");
+        let places: Vec<_> =
+            budgets.map(|budget| [&budget["metadata"]["name"], &budget["metadata"]["namespace"]]).collect();
+        assert_eq!(places, [["kubectl-ado", "ado"], ["kubectl-ado-busy-agents", "agents"]]);
         let binding = of_kind(&objects, "RoleBinding");
         assert_eq!(
             (&binding["metadata"]["namespace"], &binding["subjects"][0]["namespace"]),
             (&json!("agents"), &json!("ado"))
         );
-        let budgets = objects.iter().filter(|object| object["kind"] == "PodDisruptionBudget");
-        let budgets: Vec<_> = budgets.map(|budget| budget["metadata"]["namespace"].clone()).collect();
-        assert_eq!(budgets, ["ado", "agents"]);
         let deployment = of_kind(&objects, "Deployment");
         assert_eq!(deployment["metadata"]["namespace"], "ado");
         let text = deployment.to_string();

@@ -68,6 +68,7 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
         run_once: value(settings.run_once.as_ref()).unwrap_or(false),
         listen: value(settings.listen.as_ref()).unwrap_or_else(|| default_listen(environment)),
         ca_file,
+        private_ca_file: settings.ca_file.map(|file| file.value),
         warnings: Vec::new(),
     })
 }

@@ -36,6 +36,7 @@ mod setting_path;
 mod settings;
 mod token;
 mod value;
+mod way;
 mod yaml;
 
 pub use edit::{Edited, edit};
@@ -46,6 +47,7 @@ pub use file::document;
 pub use job_template::JobTemplate;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};
+pub use way::Way;
 
 use error::Problems;
 use settings::Settings;
@@ -84,6 +86,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// A bundle of certificate authorities (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The same, where it was named for this purpose and is not just what this machine trusts: agents need it too.
+    pub private_ca_file: Option<PathBuf>,
     /// What is odd but no error: one line each, to be logged.
     pub warnings: Vec<String>,
 }

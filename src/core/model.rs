@@ -116,10 +116,11 @@ impl Agent {
         self.capabilities.get(INSTALLATION_CAPABILITY)
     }
 
-    /// Whether this project registered it in its place, so that it cannot take that back itself.
+    /// Whether it was registered in its place, by us or by an init container, so that it cannot take that back itself.
     #[must_use]
-    pub fn is_just_in_time(&self) -> bool {
-        self.capabilities.get(REGISTRATION_CAPABILITY) == Some(Recipe::JustInTime.name())
+    pub fn is_registered_in_its_place(&self) -> bool {
+        let recipe = self.capabilities.get(REGISTRATION_CAPABILITY).and_then(Recipe::of_name);
+        matches!(recipe, Some(Recipe::JustInTime | Recipe::InitContainer))
     }
 }
 

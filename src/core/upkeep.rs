@@ -24,7 +24,7 @@ const SIDECAR_GRACE: Duration = Duration::from_secs(30);
 /// Whoever makes a run ready has this long for it: longer than all the calls that it takes.
 const HOLDS_FOR: Duration = Duration::from_secs(60);
 
-/// A registration that we made ourselves is made after its run, so without one it is left behind when the looks at runs
+/// A registration that is made in an agent's place is made after its run, so without one it is left behind when the looks at runs
 /// and at agents cannot have crossed it, whatever the difference between two clocks.
 const SWEEP_OURS_AFTER: Duration = Duration::from_secs(120);
 
@@ -205,7 +205,7 @@ impl Keeper<'_> {
 
     fn stop(&self, reason: StopReason, upkeep: &mut Upkeep) {
         // An agent that has the organization's token takes itself back.
-        let agent = self.known.agent.filter(|_| self.run.recipe == Recipe::JustInTime).map(reference);
+        let agent = self.known.agent.filter(|_| self.run.recipe != Recipe::Token).map(reference);
         upkeep.stops.push(StopRun { name: self.run.name.clone(), pool: self.run.pool.clone(), reason, agent });
     }
 
@@ -226,7 +226,7 @@ pub(super) fn registrations(
     let mut actions = Vec::new();
     for (agent, run) in sight.roster.agents_and_runs() {
         let ours = || agent.installation() == Some(installation.id());
-        let after = if agent.is_just_in_time() { SWEEP_OURS_AFTER } else { SWEEP_AFTER };
+        let after = if agent.is_registered_in_its_place() { SWEEP_OURS_AFTER } else { SWEEP_AFTER };
         let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + after);
         let reason = match run {
             Some(run) if run.is_live() => continue,

@@ -71,7 +71,7 @@ impl Host {
         let installation = LocalHost::installation(&settings.folder, config.installation_id.as_deref())?;
         let token = config.organization.token.clone();
         let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
-        let host = host.known_as(identity);
+        let host = host.known_as(identity).trusting(config.private_ca_file.clone());
         Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })
     }
 

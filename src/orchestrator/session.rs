@@ -39,7 +39,7 @@ impl Session {
     pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
         let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
-            Ok(client) => client,
+            Ok(client) => client.with_agents_over(config.way().into()),
             Err(error) => {
                 let error = ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) };
                 return Err((config, Unready::Never(error)));

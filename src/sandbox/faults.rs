@@ -35,6 +35,10 @@ pub enum FaultKind {
     NotFound,
     /// `409`.
     Conflict,
+    /// `session-conflict`: an agent that opens a session is told that it has one already. Strikes no other calls.
+    SessionConflict,
+    /// `invalid-client`: the token endpoint does not know the agent that signs in. Strikes no other calls.
+    InvalidClient,
     /// `429`: throttled, with `Retry-After` and the `X-RateLimit` headers.
     Throttled(Duration),
     /// `retry-after`: the call is done, and a `Retry-After` asks to wait before the next one.
@@ -54,6 +58,16 @@ impl FaultKind {
     #[must_use]
     pub fn always(self) -> Fault {
         Fault { kind: self, part: None, times: None }
+    }
+
+    /// Whether it can befall this call, `METHOD /path?query` in lower case.
+    fn befalls(self, call: &str) -> bool {
+        let path = call.split('?').next().unwrap_or_default();
+        match self {
+            Self::SessionConflict => path.starts_with("post ") && path.ends_with("/sessions"),
+            Self::InvalidClient => path.contains("/oauth2/token"),
+            _ => true,
+        }
     }
 
     /// The fault for so many calls.
@@ -76,7 +90,7 @@ impl Fault {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "\"{0}\" is no fault; it is KIND[=VALUE][@PART][*TIMES] with one of the kinds latency=TIME, sign-in, 302, 401, 403, \
-     404, 409, 429[=TIME], retry-after=TIME, 500, cut-off, drop, lose-reply"
+     404, 409, session-conflict, invalid-client, 429[=TIME], retry-after=TIME, 500, cut-off, drop, lose-reply"
 )]
 pub struct FaultError(String);
 
@@ -106,6 +120,8 @@ impl FromStr for Fault {
             "403" => FaultKind::Forbidden,
             "404" => FaultKind::NotFound,
             "409" => FaultKind::Conflict,
+            "session-conflict" => FaultKind::SessionConflict,
+            "invalid-client" => FaultKind::InvalidClient,
             "500" => FaultKind::ServerError,
             "cut-off" => FaultKind::CutOff,
             "drop" => FaultKind::Dropped,
@@ -129,6 +145,8 @@ impl fmt::Display for Fault {
             FaultKind::Forbidden => "403".to_owned(),
             FaultKind::NotFound => "404".to_owned(),
             FaultKind::Conflict => "409".to_owned(),
+            FaultKind::SessionConflict => "session-conflict".to_owned(),
+            FaultKind::InvalidClient => "invalid-client".to_owned(),
             FaultKind::ServerError => "500".to_owned(),
             FaultKind::CutOff => "cut-off".to_owned(),
             FaultKind::Dropped => "drop".to_owned(),
@@ -165,7 +183,7 @@ impl Faults {
         let mut struck = None;
         for fault in &mut self.0 {
             let applies = fault.part.as_ref().is_none_or(|part| call.contains(&part.to_lowercase()));
-            if !applies || fault.times == Some(0) {
+            if !applies || !fault.kind.befalls(&call) || fault.times == Some(0) {
                 continue;
             }
             match fault.kind {
@@ -196,6 +214,8 @@ mod tests {
             "403",
             "404",
             "409@sessions",
+            "session-conflict*2",
+            "invalid-client",
             "retry-after=5s",
             "cut-off*2",
             "drop",
@@ -219,10 +239,15 @@ mod tests {
         let mut faults = Faults::default();
         faults.add(FaultKind::Latency(Duration::from_secs(1)).always());
         faults.add(FaultKind::ServerError.times(1).on("jobrequests"));
+        faults.add(FaultKind::InvalidClient.always());
+        faults.add(FaultKind::SessionConflict.always());
         faults.add(FaultKind::Conflict.always().on("post"));
         let late = Duration::from_secs(1);
         assert_eq!(faults.strike("GET /o/_apis/pools"), (late, None));
         assert_eq!(faults.strike("POST /o/_apis/jobrequests"), (late, Some(FaultKind::ServerError)));
         assert_eq!(faults.strike("POST /o/_apis/jobrequests"), (late, Some(FaultKind::Conflict)));
+        assert_eq!(faults.strike("POST /o/_apis/OAuth2/token/1?x"), (late, Some(FaultKind::InvalidClient)));
+        assert_eq!(faults.strike("POST /o/_apis/pools/1/sessions?v=1"), (late, Some(FaultKind::SessionConflict)));
+        assert_eq!(faults.strike("DELETE /o/_apis/pools/1/sessions/2"), (late, None));
     }
 }

@@ -17,6 +17,7 @@ use super::{
     http::{Shared, serve},
     package::Package,
     settings::Settings,
+    sign_ins::Assertions,
     state::{Agent, AgentRecord, AgentSpec, JobSpec, PoolSpec, Refusal, Request, State},
 };
 
@@ -215,6 +216,17 @@ impl Sandbox {
     /// Switches all faults off.
     pub fn clear_faults(&self) {
         self.shared().faults().clear();
+    }
+
+    /// How many assertions agents signed in with, and what became of them.
+    #[must_use]
+    pub fn assertions(&self) -> Assertions {
+        self.shared().grants().counts()
+    }
+
+    /// Ends all access tokens of agents now; each has to sign in anew.
+    pub fn revoke_access_tokens(&self) {
+        self.shared().grants().revoke_all();
     }
 
     /// How often each route was called, for example `GET distributedtask/pools/{id}/jobrequests`.

@@ -14,13 +14,16 @@ mod handle;
 mod http;
 mod package;
 mod settings;
+mod sign_ins;
 pub mod state;
 
 pub use faults::{Fault, FaultError, FaultKind};
 pub use handle::Sandbox;
 pub use settings::Settings;
+pub use sign_ins::{AssertionFault, Assertions};
 pub use state::{
-    Agent, AgentRecord, AgentSpec, JobResult, JobSpec, Phase, PoolKind, PoolSpec, Refusal, Request, Rules, State, Step,
+    Agent, AgentRecord, AgentSpec, Authorization, JobResult, JobSpec, KeySpec, Phase, PoolKind, PoolSpec, PublicKey,
+    Refusal, Request, Rules, State, Step,
 };
 
 /// The version of the agent's software: what the package contains and what the agents say of themselves.

@@ -24,6 +24,10 @@ pub struct Settings {
     pub hold: Duration,
     /// How far the organization's clock is ahead of this machine's.
     pub clock_ahead: SignedDuration,
+    /// How long an agent's access token holds, in whole seconds: 50 minutes.
+    pub token_lifetime: Duration,
+    /// Encrypt the keys of sessions as servers in FIPS mode do, with SHA-256 instead of SHA-1 in the padding.
+    pub use_fips_encryption: bool,
     /// Answer a list of job requests with `$top` as a bare array.
     pub bare_lists: bool,
     /// Leave `matchedAgents` out where all agents match.
@@ -42,6 +46,8 @@ impl Default for Settings {
             rules: Rules::default(),
             hold: Duration::from_secs(50),
             clock_ahead: SignedDuration::ZERO,
+            token_lifetime: Duration::from_secs(3000),
+            use_fips_encryption: false,
             bare_lists: false,
             omit_matched_agents: false,
             latest_api_version: (7, 2),

@@ -13,7 +13,11 @@ use kubectl_ado::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{books::variable, organization::Organization, versions::Waiter};
+use crate::{
+    books::variable,
+    organization::{Organization, has_key},
+    versions::Waiter,
+};
 
 /// Who an agent is, and how it goes about its life.
 #[derive(Clone, Debug)]
@@ -67,8 +71,7 @@ pub(crate) struct CannotSignIn;
 /// A whole life. One that has files is this one agent and no other: it neither registers nor removes itself.
 pub(crate) async fn live(organization: &Organization, plan: &Plan) -> Result<(), CannotSignIn> {
     if let Some(Files { pool, agent, serial }) = &plan.files {
-        let is_registered = organization.see(|state| state.agent(*pool, *agent).is_ok());
-        if !is_registered || !organization.has_key(*pool, *agent, serial) {
+        if !organization.see(|state| has_key(state, *pool, *agent, serial)) {
             return Err(CannotSignIn);
         }
         let Some(mut session) = Session::open(organization, *pool, *agent).await else { return Err(CannotSignIn) };

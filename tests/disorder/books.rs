@@ -138,7 +138,7 @@ impl Books {
         // Where several act at once, one who was held up may register the agent anew when another has claimed its Job. And
         // what was sent may arrive when its sender has given it up or is dead.
         let is_claimed = self.rivals && self.storm.claimed.lock().unwrap().contains(&name);
-        if !is_claimed && !self.storm.late_keys.lock().unwrap().contains(&name) {
+        if !is_claimed && !self.storm.late_changes.lock().unwrap().contains(&name) {
             notes.wrongs.push(format!("the agent {name} cannot sign in"));
         }
     }

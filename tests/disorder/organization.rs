@@ -1,7 +1,7 @@
 //! Azure DevOps' own side: the sandbox's state machine on this schedule's clock, and how it was a while ago.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,8 +27,6 @@ struct Shared {
     /// How it was from each of these moments on.
     past: Mutex<VecDeque<(Instant, Arc<State>)>>,
     versions: Versions,
-    /// The key that each agent was registered with last, by pool and agent.
-    keys: Mutex<BTreeMap<(i64, i64), String>>,
 }
 
 impl Organization {
@@ -37,7 +35,7 @@ impl Organization {
         let state = State::new(Rules::default());
         let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
         let versions = Versions::default();
-        let shared = Shared { state: Mutex::new(state), past, versions, keys: Mutex::default() };
+        let shared = Shared { state: Mutex::new(state), past, versions };
         let organization = Self(Arc::new(shared));
         for pool in pools {
             organization.change(|state, now| {
@@ -87,18 +85,14 @@ impl Organization {
         look(&past[later.saturating_sub(1)].1)
     }
 
-    /// An agent is registered with this key from now on.
-    pub(crate) fn note_key(&self, pool: i64, agent: i64, key: String) {
-        self.0.keys.lock().unwrap().insert((pool, agent), key);
-    }
-
-    /// Whether this is the key that an agent was registered with last.
-    pub(crate) fn has_key(&self, pool: i64, agent: i64, key: &str) -> bool {
-        self.0.keys.lock().unwrap().get(&(pool, agent)).is_some_and(|known| known == key)
-    }
-
     /// Waits for changes.
     pub(crate) fn waiter(&self) -> Waiter {
         self.0.versions.waiter()
     }
+}
+
+/// Whether an agent is registered, and with this key.
+pub(crate) fn has_key(state: &State, pool: i64, agent: i64, key: &str) -> bool {
+    let known = state.agent(pool, agent).ok().and_then(|agent| agent.authorization.as_ref());
+    known.is_some_and(|known| known.public_key.modulus == key.as_bytes())
 }

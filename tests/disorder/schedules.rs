@@ -110,7 +110,8 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).init();
     }
     let next = AtomicU64::new(seeds.start);
-    let (exact, strangers) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let exact = AtomicUsize::new(0);
+    let [enrolled, again, strangers] = [const { AtomicUsize::new(0) }; 3];
     let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
     std::thread::scope(|scope| {
@@ -124,6 +125,11 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
                     let Played { lines, result } = play(seed);
                     if seeds.end - seeds.start == 1 {
                         println!("{}", lines.join("\n"));
+                    }
+                    for (count, what) in [(&enrolled, " the key "), (&again, "azure devops, give agent")] {
+                        let found =
+                            lines.iter().filter(|line| line.contains(what) && !line.contains("placeholder")).count();
+                        count.fetch_add(found, Ordering::Relaxed);
                     }
                     match result {
                         Ok((is_exact, count)) => {
@@ -143,7 +149,12 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
     }
     let (exact, all) = (exact.into_inner() as u64, seeds.end - seeds.start);
     println!("{exact} of {all} schedules had exactly as many Jobs as served jobs");
-    println!("{} agents could not sign in", strangers.into_inner());
+    let [enrolled, again, strangers] = [enrolled, again, strangers].map(AtomicUsize::into_inner);
+    println!(
+        "{enrolled} registrations in an agent's place, {again} of them with another key; {strangers} agents that could not \
+         sign in"
+    );
+    assert!(all == 1 || enrolled > again && again > 10, "too little happened: {enrolled}, {again}");
     assert!(all == 1 || exact * 100 >= all * EXACT_PERCENT, "{exact} of {all} schedules were exact");
 }
 

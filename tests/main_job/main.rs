@@ -6,6 +6,7 @@
 mod agents;
 mod drop_in;
 mod faults;
+mod held;
 mod installations;
 mod leadership;
 mod once;

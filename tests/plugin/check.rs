@@ -33,6 +33,41 @@ fn line(text: &str, part: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deep_tries_step_by_step_whether_just_in_time_agents_work_and_leaves_nothing() {
+    let world = World::new("check-deep").await;
+    let pool = world.pool("Linux");
+    let deep = || before(&world, &world.sandbox.url(), "Linux", world.sandbox.token(), &["--deep"]);
+    deep().with(0).says(&[
+        "OK    just-in-time agents in \"Linux\": register an agent with a key",
+        "OK    just-in-time agents in \"Linux\": exchange its assertion for a token",
+        "OK    just-in-time agents in \"Linux\": open its session",
+        "OK    just-in-time agents in \"Linux\": close its session",
+        "that it was tried on is removed",
+    ]);
+    assert_eq!(world.sandbox.assertions().verified, 1);
+    let only_the_old_one = || {
+        let names: Vec<_> = world.sandbox.agents(pool).into_iter().map(|agent| agent.name).collect();
+        assert_eq!(names, ["placeholder"]);
+    };
+    only_the_old_one();
+
+    world.sandbox.inject(FaultKind::InvalidClient.always());
+    let ended = deep().with(0);
+    let refused = line(&ended.out, "exchange its assertion for a token did not work");
+    assert!(refused.starts_with("WARN") && refused.contains("invalid_client"), "{refused}");
+    ended.says(&[
+        "OK    just-in-time agents in \"Linux\": register an agent with a key",
+        "-     just-in-time agents in \"Linux\": open its session: the step before has to work first",
+        "that it was tried on is removed",
+    ]);
+    only_the_old_one();
+
+    let arguments = ["check", "--deep", "--pre", "--org", &world.sandbox.url(), "--pool", "Linux"];
+    let ended = crate::staged::plugin(&arguments, &[("KUBECONFIG", "/nowhere")], "").with(2);
+    assert!(ended.err.contains("--deep needs a token") && ended.err.contains("--pat-file"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn before_an_install_all_is_well() {
     let world = World::new("check-pre").await;
     world.pool("Linux");

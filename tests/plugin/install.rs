@@ -48,7 +48,7 @@ async fn the_client_dry_run_needs_no_kubeconfig_and_kubectl_accepts_what_it_prin
         serde_yaml::from_str(place.get("configmap/kubectl-ado-config")["data"]["ado.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(stored["pools"][1]["name"], "Größe: ✓ #1");
     let json: Value = serde_json::from_str(&run(&["-o", "json"]).out).unwrap();
-    assert_eq!(json["items"].as_array().unwrap().len(), 9);
+    assert_eq!(json["items"].as_array().unwrap().len(), 10);
     let names = run(&["-o", "name", "--create-namespace=false"]).out;
     assert!(names.starts_with("secret/kubectl-ado-token\nserviceaccount/kubectl-ado\n"), "{names}");
     assert!(run(&[]).out.contains("deployment.apps/kubectl-ado created (dry run)\n"));

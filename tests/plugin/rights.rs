@@ -59,8 +59,12 @@ async fn the_role_is_exactly_what_serve_uses() {
     place.hand_over_account().await;
 
     let pool = place.sandbox.see(|state| state.pools().next().unwrap().id);
-    let work = |name: &str| place.sandbox.queue(pool, JobSpec::new("pipeline", name).step("work", "true")).unwrap();
-    let served = [work("one"), work("two")];
+    let job = |name: &str, script: &str| {
+        place.sandbox.queue(pool, JobSpec::new("pipeline", name).step("work", script)).unwrap()
+    };
+    let work = |name: &str| job(name, "true");
+    // One of them takes so long that its agent is seen at work.
+    let served = [work("one"), job("two", "sleep 3")];
     eventually("an agent fails, and all job requests are served", || {
         served.iter().all(|id| place.sandbox.request(*id).unwrap().finished_at.is_some())
     })

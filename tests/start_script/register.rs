@@ -19,6 +19,10 @@ fn what_was_registered_is_left_for_the_agents_container_which_runs_without_a_tok
     assert_eq!(end.code, Some(0), "{end:?}");
     assert_eq!(stage.calls().len(), 1, "registered, and neither run nor taken back");
     let files = stage.files();
+    assert!(
+        end.output.ends_with(&format!("agent: a-1 is registered; its files are in {}\n", files.display())),
+        "{end:?}"
+    );
     assert_eq!(names(&files), [".agent", ".certificates", ".credentials", ".credentials_rsaparams"]);
     for name in names(&files) {
         assert_eq!(mode(files.join(&name)), 0o600, "{name}");

@@ -1,7 +1,8 @@
 //! The key of one agent: made here, told to Azure DevOps by its public half, and written into the agent's own files.
 //!
 //! The agent reads each number of its key at an exact length (.NET's `RSA.ImportParameters`), so they are padded to it
-//! from the left: of nine keys, one has a number that happens to be shorter.
+//! from the left: of fifty keys that are made here, one has a number that happens to be shorter (of those that OpenSSL makes,
+//! which reduces the private exponent further, one in ten or so).
 
 use std::fmt;
 
@@ -76,6 +77,13 @@ impl AgentKey {
     pub fn generate() -> Result<Self, KeyError> {
         let key = PrivateKey::new(&mut SysRng, BITS).map_err(|error| KeyError(error.to_string()))?;
         Self::from_key(&key)
+    }
+
+    /// The key of two primes, big-endian, so that tests have keys that are rare.
+    #[cfg(test)]
+    pub(super) fn of_primes(p: &[u8], q: &[u8]) -> Self {
+        let primes = [p, q].map(BoxedUint::from_be_slice_vartime).to_vec();
+        Self::from_key(&PrivateKey::from_primes(primes, BoxedUint::from(65_537_u64)).unwrap()).unwrap()
     }
 
     fn from_key(key: &PrivateKey) -> Result<Self, KeyError> {

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::{key::PrivateNumbers, *};
 use crate::{azure_devops::PoolId, core::AgentId};
 
+mod padding;
+
 /// The fields of the key file with the bytes that each must have.
 const LENGTHS: [(&str, usize); 7] =
     [("modulus", 256), ("d", 256), ("p", 128), ("q", 128), ("dp", 128), ("dq", 128), ("inverseQ", 128)];

@@ -243,7 +243,6 @@ impl Args {
                 status::azure_devops(report.as_ref().ok().and_then(Option::as_ref), &without, now)
             }
         };
-        results.extend(status::registrations(report.as_ref().ok().and_then(Option::as_ref)));
         let job = match (config, &installed) {
             (Some(config), _) => job_of(config, &install.agents_namespace),
             (None, Err(failure)) => Err(failure.causes.first().map(|(message, _)| message.clone()).unwrap_or_default()),
@@ -265,6 +264,7 @@ impl Args {
             .map(|installed| (installed, errors))
             .map_err(|failure| failure.causes.first().map(|(message, _)| message.clone()).unwrap_or_default());
         results.extend(orchestrator::orchestrator(cluster, install, &installed, &report, now).await);
+        results.extend(status::registrations(report.as_ref().ok().and_then(Option::as_ref)));
         Ok(results)
     }
 

@@ -20,10 +20,11 @@ pub(super) const REFRESH: SignedDuration = SignedDuration::from_hours(6);
 
 const PREFIX: &str = "kubectl-ado-token";
 
-/// The name of the Secret for a token; the same token has the same name. A name is public, but 80 bits of a hash tell
+/// The name of the Secret for a token and what goes with it; the same ones have the same name. A name is public, but 80 bits of a hash tell
 /// nothing of a token that was made by a machine.
-pub(super) fn secret_name(installation: &Installation, token: &str) -> String {
-    format!("{PREFIX}-{}-{}", installation.short(), short_hash(&["token", installation.id(), token], 16))
+pub(super) fn secret_name(installation: &Installation, token: &str, authorities: Option<&str>) -> String {
+    let parts: Vec<&str> = ["token", installation.id(), token].into_iter().chain(authorities).collect();
+    format!("{PREFIX}-{}-{}", installation.short(), short_hash(&parts, 16))
 }
 
 /// The name of the ConfigMap that remembers them.
@@ -112,10 +113,12 @@ mod tests {
     #[test]
     fn the_same_token_has_the_same_name_and_no_other_has_it() {
         let us = Installation::new("us");
-        assert_eq!(secret_name(&us, "t1"), secret_name(&us, "t1"));
-        assert_ne!(secret_name(&us, "t1"), secret_name(&us, "t2"));
-        assert_ne!(secret_name(&us, "t1"), secret_name(&Installation::new("them"), "t1"));
-        assert!(!secret_name(&us, "s3cr3t").contains("s3cr3t"));
+        let name = |us: &Installation, token| secret_name(us, token, None);
+        assert_eq!(name(&us, "t1"), name(&us, "t1"));
+        assert_ne!(name(&us, "t1"), name(&us, "t2"));
+        assert_ne!(name(&us, "t1"), secret_name(&us, "t1", Some("PEM")), "other authorities are another Secret");
+        assert_ne!(name(&us, "t1"), name(&Installation::new("them"), "t1"));
+        assert!(!name(&us, "s3cr3t").contains("s3cr3t"));
     }
 
     #[test]
@@ -139,7 +142,7 @@ mod tests {
     fn another_orchestrator_s_secret_stays_until_it_is_abandoned() {
         let generations = noted(&[("theirs", "them"), ("new", "me")]);
         assert!(obsolete(&generations, &[], after(3600)).is_empty());
-        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
+        assert_eq!(obsolete(&generations, &["new"], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
     }
 
     #[test]

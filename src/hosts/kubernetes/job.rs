@@ -11,6 +11,7 @@ mod registration;
 mod suspension;
 #[cfg(test)]
 mod tests;
+pub(super) mod way;
 
 use std::{path::Path, time::Duration};
 
@@ -24,7 +25,7 @@ pub use json::TemplateError;
 
 use super::keys;
 use crate::{
-    config::{AgentSpec, Os, SecretKey},
+    config::{AgentSpec, Os, SecretKey, Way},
     core::{Held, Installation, Purpose, Recipe, Retention, StartRun, pool_label},
 };
 
@@ -44,6 +45,10 @@ pub(super) struct JobSettings<'a> {
     pub(super) grant: Grant<'a>,
     pub(super) docker_socket: Option<&'a Path>,
     pub(super) retention: Retention,
+    /// The way to Azure DevOps. An image that does not start as ours does finds its own.
+    pub(super) way: &'a Way,
+    /// Whether the Secret with the token holds the private authorities too.
+    pub(super) certified: bool,
 }
 
 /// What gives the agent of a Job the right to work: see [`Recipe`].
@@ -105,6 +110,9 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
     pod.set_default("restartPolicy", "Never");
     let agent = agent_container(&mut pod, image)?;
     set_variables(&mut pod, agent, run, settings)?;
+    if settings.agent.starts_as_ours() {
+        way::lead(&mut pod, agent, settings.way)?;
+    }
     let mode = if hardened { 0o440 } else { 0o444 };
     let mounted = match settings.grant {
         Grant::Token(token) => credential::place(&mut pod, agent, token, mode, &mut warnings)?.then_some(token),
@@ -116,6 +124,9 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
             None
         }
     };
+    if let Some(token) = mounted.filter(|_| settings.certified && settings.agent.starts_as_ours()) {
+        way::certify(&mut pod, &token.name)?;
+    }
     if let Some(socket) = settings.docker_socket {
         mount_socket(&mut pod, agent, &socket.to_string_lossy(), settings.agent.os)?;
     }

@@ -63,7 +63,7 @@ use watching::{Clock, Watching};
 
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
-    config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource},
+    config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource, Way},
     core::{
         EquipRun, Expectations, Held, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun,
     },
@@ -85,6 +85,8 @@ pub struct KubernetesHost {
     docker_socket: Option<PathBuf>,
     token: TokenSource,
     credential: Credential,
+    /// What agents need on their way to Azure DevOps.
+    way: Way,
     warnings: Vec<String>,
     chores: Mutex<Chores>,
     clock: Clock,
@@ -115,13 +117,15 @@ impl KubernetesHost {
         settings: &KubernetesConfig,
         installation: Installation,
     ) -> Result<Self, HostError> {
+        let way = config.way();
         let credential = match &settings.token_secret {
             Some(secret) => Credential::Existing(secret.clone()),
             None => {
                 let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
                 let user = generations::user(&config.organization.url, &pools);
                 let token = config.organization.token.clone();
-                let vault = Vault::new(client.clone(), &settings.namespace, &installation, user, token);
+                let authorities = way.authorities.clone();
+                let vault = Vault::new(client.clone(), &settings.namespace, &installation, user, token, authorities);
                 Credential::Managed(Box::new(vault))
             }
         };
@@ -136,6 +140,7 @@ impl KubernetesHost {
             docker_socket: settings.docker_socket.clone(),
             token: config.organization.token.clone(),
             credential,
+            way,
             warnings: Vec::new(),
             chores: Mutex::default(),
             clock: Clock::default(),
@@ -228,6 +233,8 @@ impl KubernetesHost {
             grant,
             docker_socket: self.docker_socket.as_deref(),
             retention: self.retention,
+            way: &self.way,
+            certified: matches!(self.credential, Credential::Managed(_)) && self.way.authorities.is_some(),
         };
         make_job(run, &settings).map_err(|error| {
             let file = agent.job_template.as_ref().map(|template| template.path.display().to_string());

@@ -53,7 +53,9 @@ pub fn render(
     };
     // A Secret of our making is named by a hash of the token, which is not known here.
     let token = settings.token_secret.clone();
-    let token = token.unwrap_or_else(|| SecretKey { name: secret_name(installation, ""), key: "token".to_owned() });
+    let certified = token.is_none();
+    let token =
+        token.unwrap_or_else(|| SecretKey { name: secret_name(installation, "", None), key: "token".to_owned() });
     let grant = match run.recipe {
         Recipe::JustInTime => Grant::Files(None),
         Recipe::InitContainer => Grant::InitContainer(&token),
@@ -67,6 +69,8 @@ pub fn render(
         grant,
         docker_socket: settings.docker_socket.as_deref(),
         retention: config.retention,
+        way: &config.way(),
+        certified: certified && config.private_ca_file.is_some(),
     };
     let made = make_job(&run, &settings).map_err(|error| HostError::Refused {
         reason: "template",

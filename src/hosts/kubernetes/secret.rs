@@ -17,6 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     failure::refused,
     generations::{self, Generations},
+    job::way::AUTHORITIES,
     keys,
     secret_calls::{SecretDraft, Secrets},
 };
@@ -46,6 +47,8 @@ pub(super) struct Vault {
     installation: Installation,
     user: String,
     token: TokenSource,
+    /// Certificates of private authorities (PEM), which go with the token.
+    authorities: Option<SecretString>,
     state: Mutex<State>,
 }
 
@@ -62,15 +65,17 @@ impl Vault {
         installation: &Installation,
         user: String,
         token: TokenSource,
+        authorities: Option<String>,
     ) -> Self {
         let (namespace, installation) = (namespace.to_owned(), installation.clone());
-        Self { client, namespace, installation, user, token, state: Mutex::default() }
+        let authorities = authorities.map(SecretString::from);
+        Self { client, namespace, installation, user, token, authorities, state: Mutex::default() }
     }
 
     /// The Secret for the token as it is now; it exists when this returns.
     pub(super) async fn current(&self) -> Result<SecretKey, HostError> {
         let token = self.token.current().map_err(HostError::Credential)?;
-        let name = generations::secret_name(&self.installation, token.expose_secret());
+        let name = self.name(&token);
         // Starts run side by side; one of them makes the Secret and the others wait for it.
         let mut state = self.state.lock().await;
         let fresh = state.posted.as_ref().is_some_and(|(at, posted)| *posted == name && at.elapsed() < AGAIN);
@@ -84,7 +89,7 @@ impl Vault {
     /// Deletes the Secrets of former tokens that no Job mounts.
     pub(super) async fn discard(&self, mounted: &BTreeSet<String>) -> Result<(), HostError> {
         let token = self.token.current().map_err(HostError::Credential)?;
-        let current = generations::secret_name(&self.installation, token.expose_secret());
+        let current = self.name(&token);
         let mut state = self.state.lock().await;
         self.discard_all_but(&mut state, &current, mounted).await.map_err(|error| refused(error, &self.namespace))
     }
@@ -109,9 +114,15 @@ impl Vault {
     }
 
     async fn post(&self, name: &str, token: &SecretString) -> Result<(), ClusterError> {
-        let data = [(KEY, token)].into();
+        let mut data: BTreeMap<_, _> = [(KEY, token)].into();
+        data.extend(self.authorities.as_ref().map(|authorities| (AUTHORITIES, authorities)));
         let installation = &self.installation;
         self.secrets().create(&SecretDraft { name, component: "agent-token", installation, owner: None, data }).await
+    }
+
+    fn name(&self, token: &SecretString) -> String {
+        let authorities = self.authorities.as_ref().map(|authorities| authorities.expose_secret().to_owned());
+        generations::secret_name(&self.installation, token.expose_secret(), authorities.as_deref())
     }
 
     fn secrets(&self) -> Secrets<'_> {

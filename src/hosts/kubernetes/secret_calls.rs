@@ -156,6 +156,8 @@ fn forms(text: &str) -> [String; 3] {
 /// The text without any part of the forms that could tell something; the name of the Secret may stay.
 fn black_out(text: &str, forms: &[String], name: &str) -> String {
     let mut text = text.to_owned();
+    // Cut out of the forms, it is no part of them.
+    let forms: Vec<String> = forms.iter().map(|form| form.replace(name, "\0")).collect();
     for form in forms.iter().filter(|form| !form.is_empty() && form.len() < TELLING) {
         text = text.replace(form.as_str(), BLACKED_OUT);
     }
@@ -164,7 +166,7 @@ fn black_out(text: &str, forms: &[String], name: &str) -> String {
     for start in 0..places.len().saturating_sub(TELLING - 1) {
         let end = places.get(start + TELLING).map_or(text.len(), |(at, _)| *at);
         let part = &text[places[start].0..end];
-        if !name.contains(part) && forms.iter().any(|form| form.contains(part)) {
+        if forms.iter().any(|form| form.contains(part)) {
             hidden[start..start + TELLING].fill(true);
         }
     }

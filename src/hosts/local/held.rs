@@ -10,10 +10,11 @@
 
 use super::{
     Shared,
-    folder::{Record, failed, make_folder, remove},
+    folder::{failed, make_folder, remove},
     launch::mark,
     observe::{alive, frame, held},
     process::kill_with_environment,
+    record::Record,
 };
 use crate::{
     core::EquipRun,

@@ -11,7 +11,10 @@ use std::{
 
 use secrecy::ExposeSecret;
 
-use super::folder::{Folder, Record, failed, make_folder, private, remove};
+use super::{
+    folder::{Folder, failed, make_folder, private, remove},
+    record::Record,
+};
 use crate::{
     config::TokenSource,
     core::{Installation, Recipe},
@@ -56,6 +59,8 @@ pub(super) struct Launcher {
     pub(super) organization: String,
     pub(super) token: TokenSource,
     pub(super) script: String,
+    /// Certificates of private authorities, for agents that register themselves.
+    pub(super) authorities: Option<PathBuf>,
     bash: PathBuf,
     executable: PathBuf,
 }
@@ -77,7 +82,7 @@ impl Launcher {
         })?;
         let executable = env::current_exe()
             .map_err(|error| HostError::Unavailable(format!("cannot tell where this program lies: {error}")))?;
-        Ok(Self { installation, organization, token, script, bash, executable })
+        Ok(Self { installation, organization, token, script, authorities: None, bash, executable })
     }
 
     /// Makes the folder of a run and starts its process, with a token. The caller holds the lock and knows that there is no
@@ -177,7 +182,10 @@ impl Launcher {
                 // A capability too: such a registration does not go with the agent, so somebody else has to remove it.
                 ("KUBECTL_ADO_REGISTRATION".to_owned(), Recipe::JustInTime.name().into()),
             ],
-            Recipe::InitContainer | Recipe::Token => vec![("AZP_TOKEN_FILE".to_owned(), here.join("token").into())],
+            Recipe::InitContainer | Recipe::Token => {
+                let authorities = self.authorities.iter().map(|file| ("AZP_CA_FILE".to_owned(), file.into()));
+                authorities.chain([("AZP_TOKEN_FILE".to_owned(), here.join("token").into())]).collect()
+            }
         });
         all
     }

@@ -23,10 +23,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use self::{
-    folder::{Folder, Record},
-    launch::Launcher,
-};
+use self::{folder::Folder, launch::Launcher, record::Record};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     config::{LocalConfig, TokenSource},
@@ -39,6 +36,7 @@ mod held;
 mod launch;
 mod observe;
 mod process;
+mod record;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod tidy;
@@ -124,6 +122,15 @@ impl LocalHost {
     #[must_use]
     pub fn known_as(mut self, identity: &str) -> Self {
         self.identity = identity.into();
+        self
+    }
+
+    /// The same host, whose agents trust the private authorities in this file. To be said before anything is started.
+    #[must_use]
+    pub fn trusting(mut self, authorities: Option<PathBuf>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.launcher.authorities = authorities;
+        }
         self
     }
 

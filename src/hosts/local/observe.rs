@@ -5,8 +5,9 @@ use std::{path::Path, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    folder::{Folder, Record, read, write},
+    folder::{Folder, read, write},
     process::Stamp,
+    record::Record,
 };
 use crate::{
     core::{Held, Progress, Run, RunPhase},

@@ -1,6 +1,6 @@
 //! Which pools are asked when, and what their answers are to a round.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
@@ -9,7 +9,7 @@ use super::{Engine, STRAGGLERS};
 use crate::{
     azure_devops::{AzureDevOps, PoolId},
     config::Polling,
-    core::{Plan, PoolSnapshot, Run},
+    core::{Plan, PoolSnapshot, Recipe, Run},
     hosts::AgentHost,
     orchestrator::{
         observe::{Polled, poll},
@@ -34,6 +34,8 @@ pub(super) struct PoolState {
     pub(super) in_flight: Option<u64>,
     pub(super) pace: Pace,
     pub(super) back_off: BackOff,
+    /// Ended runs that were seen to have no registration any more.
+    cleared: HashSet<String>,
 }
 
 impl PoolState {
@@ -45,7 +47,29 @@ impl PoolState {
             in_flight: None,
             pace: Pace::new(polling),
             back_off: BackOff::default(),
+            cleared: HashSet::new(),
         }
+    }
+
+    /// Whether an agent may still be registered whose run has ended, and which cannot take that back itself. A key that
+    /// nobody needs any more should open nothing, so that is worth a look at once.
+    fn has_to_clear(&mut self, pool: &str, runs: &[Run]) -> bool {
+        let ended = || runs.iter().filter(|run| run.pool == pool && !run.is_live() && run.recipe != Recipe::Token);
+        if !self.cleared.is_empty() {
+            let known: HashSet<&str> = ended().map(|run| run.name.as_str()).collect();
+            self.cleared.retain(|name| known.contains(name.as_str()));
+        }
+        ended().any(|run| !self.cleared.contains(&run.name))
+    }
+
+    /// What a look at the agents has shown.
+    fn looked(&mut self, snapshot: &PoolSnapshot) {
+        let Some(agents) = &snapshot.agents else { return };
+        self.look_due = Instant::now() + LOOK_AT_AGENTS;
+        let registered: HashSet<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+        let ended = snapshot.runs.iter().filter(|run| !run.is_live() && run.recipe != Recipe::Token);
+        let gone = ended.filter(|run| !registered.contains(run.name.as_str()));
+        self.cleared.extend(gone.map(|run| run.name.clone()));
     }
 
     /// Due at once, its agents included.
@@ -105,7 +129,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             state.in_flight = Some(self.round);
             let pool = self.policy.pools[index].name.clone();
             // Whoever gives up wants to see that nothing is left.
-            let look = now >= state.look_due || self.policy.retire;
+            let look = now >= state.look_due || self.policy.retire || state.has_to_clear(&pool, runs);
             self.in_flight.push(Box::pin(poll(self.azure_devops, index, pool, state.id, look, Arc::clone(runs))));
         }
     }
@@ -119,9 +143,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         match result {
             Ok(snapshot) => {
                 state.back_off.succeeded();
-                if snapshot.agents.is_some() {
-                    state.look_due = Instant::now() + LOOK_AT_AGENTS;
-                }
+                state.looked(&snapshot);
                 self.journal.polled(name);
                 self.metrics.polled(name, (self.settings.now)());
                 self.metrics.observed(name, &snapshot.requests);

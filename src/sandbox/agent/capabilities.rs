@@ -80,12 +80,16 @@ mod tests {
             ("VSTS_AGENT_INPUT_TOKEN", "secret"),
             ("VSO_AGENT_IGNORE", "AZP_TOKEN, azp_token_file"),
             ("AZP_TOKEN_FILE", "/run/secret"),
+            ("KUBECTL_ADO_REGISTRATION", "just-in-time"),
+            ("KUBECTL_ADO_INSTALLATION", "id"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let found = capabilities("a-1", &Surroundings { root: "/azp".into(), environment });
         assert_eq!(found["docker"], "/usr/bin/docker");
         assert_eq!(found["Agent.Name"], "a-1");
         assert_eq!(found["Agent.HomeDirectory"], "/azp");
-        assert_eq!(found.len(), 8, "{found:?}");
+        assert_eq!(found["KUBECTL_ADO_REGISTRATION"], "just-in-time");
+        assert_eq!(found["KUBECTL_ADO_INSTALLATION"], "id");
+        assert_eq!(found.len(), 10, "{found:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! `config.sh` and `config.sh remove`: in the order of calls of the real one.
+//! `config.sh` and `config.sh remove`: in the order of calls of the real one. The token that they are given is for that
+//! one time; what stays is the agent's own key.
 
 use reqwest::Method;
 use secrecy::SecretString;
@@ -6,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::{
     AgentError, Surroundings,
+    answer::ClientError,
     arguments::Configuration,
     capabilities::{capabilities, computer, os_description},
-    client::{Client, ClientError},
+    client::Client,
     console::say,
-    files::{self, AgentSettings},
+    files::{self, AgentSettings, Credentials, OAuth},
+    key::AgentKey,
 };
 use crate::sandbox::AGENT_VERSION;
 
@@ -19,10 +22,13 @@ pub(super) async fn configure(wanted: &Configuration, surroundings: &Surrounding
         let message = "cannot configure the agent because it is already configured; remove it first";
         return Err(AgentError::State(message.to_owned()));
     }
-    let client = Client::new(&wanted.url, wanted.token.clone())?;
+    let client = Client::with_token(&wanted.url, wanted.token.clone())?;
     client.call(Method::GET, "connectionData", &[], None).await?;
     let pool = pool(&client, &wanted.pool).await?;
     let name = wanted.agent.clone().unwrap_or_else(|| computer(&surroundings.environment));
+    let key = tokio::task::spawn_blocking(AgentKey::generate).await;
+    let key = key.map_err(|error| AgentError::State(error.to_string()))?;
+    let key = key.map_err(|error| AgentError::State(error.to_string()))?;
     let body = json!({
         "name": name,
         "maxParallelism": 1,
@@ -30,8 +36,9 @@ pub(super) async fn configure(wanted: &Configuration, surroundings: &Surrounding
         "version": AGENT_VERSION,
         "osDescription": os_description(),
         "systemCapabilities": capabilities(&name, surroundings),
+        "authorization": { "publicKey": key.public() },
     });
-    let id = register(&client, pool, &name, body, wanted.replace).await?;
+    let (id, sign_in) = register(&client, pool, &name, body, wanted.replace).await?;
     let settings = AgentSettings {
         accept_tee_eula: wanted.accept_tee_eula,
         agent_id: id,
@@ -41,7 +48,11 @@ pub(super) async fn configure(wanted: &Configuration, surroundings: &Surrounding
         server_url: format!("{}/", wanted.url.trim_end_matches('/')),
         work_folder: wanted.work.clone(),
     };
-    files::write(&surroundings.root, &settings, &wanted.token)?;
+    let credentials = match sign_in {
+        Some(sign_in) => Credentials::Key(sign_in, Box::new(key)),
+        None => Credentials::Token(wanted.token.clone()),
+    };
+    files::write(&surroundings.root, &settings, &credentials)?;
     say(&format!("Settings Saved. Agent {} has number {id} in pool {}.", settings.agent_name, settings.pool_name));
     Ok(())
 }
@@ -54,8 +65,14 @@ async fn pool(client: &Client, name: &str) -> Result<i64, AgentError> {
 }
 
 /// Registers the agent, or takes its old number if it may. An answer that was lost shows as a name that is taken;
-/// then the second look finds it.
-async fn register(client: &Client, pool: i64, name: &str, mut body: Value, replace: bool) -> Result<i64, AgentError> {
+/// then the second look finds it. The agent's number, and how it signs in with its key if the server knows keys.
+async fn register(
+    client: &Client,
+    pool: i64,
+    name: &str,
+    mut body: Value,
+    replace: bool,
+) -> Result<(i64, Option<OAuth>), AgentError> {
     let path = format!("distributedtask/pools/{pool}/agents");
     for _ in 0..2 {
         let found = client.call(Method::GET, &path, &[("agentName", name)], None).await?;
@@ -74,13 +91,22 @@ async fn register(client: &Client, pool: i64, name: &str, mut body: Value, repla
         match agent {
             Ok(agent) => {
                 let without_number = || AgentError::State("the server gave the agent no number".to_owned());
-                return agent["id"].as_i64().ok_or_else(without_number);
+                return Ok((agent["id"].as_i64().ok_or_else(without_number)?, sign_in(&agent["authorization"])));
             }
             Err(error) if replace && error.is("TaskAgentExistsException") => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(AgentError::State(format!("the name {name} is taken by another agent again and again")))
+}
+
+fn sign_in(authorization: &Value) -> Option<OAuth> {
+    let authorization_url = authorization["authorizationUrl"].as_str()?.to_owned();
+    Some(OAuth {
+        client_id: authorization["clientId"].as_str()?.to_owned(),
+        oauth_endpoint_url: Some(authorization_url.clone()),
+        authorization_url,
+    })
 }
 
 /// Unregisters the agent. One that is gone already is as good.
@@ -90,7 +116,7 @@ pub(super) async fn remove(token: &SecretString, surroundings: &Surroundings) ->
         return Ok(());
     }
     let settings = files::read_settings(&surroundings.root)?;
-    let client = Client::new(&settings.server_url, token.clone())?;
+    let client = Client::with_token(&settings.server_url, token.clone())?;
     let path = format!("distributedtask/pools/{}/agents/{}", settings.pool_id, settings.agent_id);
     let removed: Result<Value, ClientError> = client.call(Method::DELETE, &path, &[], None).await;
     match removed {

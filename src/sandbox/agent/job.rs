@@ -9,11 +9,7 @@ use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 
 use super::{
-    AgentError, Surroundings,
-    client::{Client, ClientError},
-    console::say,
-    files::AgentSettings,
-    worker::Worker,
+    AgentError, Surroundings, answer::ClientError, client::Client, console::say, files::AgentSettings, worker::Worker,
 };
 use crate::sandbox::http::RENEW_SECONDS;
 

@@ -13,7 +13,8 @@ use tokio::{
 use super::{
     AgentError, Stop, Surroundings,
     capabilities::{capabilities, computer, os_description},
-    client::{Client, ClientError},
+    cipher::Cipher,
+    client::Client,
     console::say,
     files::{self, AgentSettings},
     job::{Job, Site},
@@ -24,6 +25,10 @@ use crate::sandbox::AGENT_VERSION;
 const CONFLICT_DELAY: Duration = Duration::from_secs(30);
 const CONFLICT_PATIENCE: Duration = Duration::from_secs(240);
 
+/// The same for clocks that differ.
+const SKEW_DELAY: Duration = Duration::from_secs(30);
+const SKEW_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
 /// How long an agent without a job goes on without any answer from the server.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(120);
 const SILENCE_DELAY: Duration = Duration::from_secs(1);
@@ -33,13 +38,14 @@ pub(super) async fn listen(once: bool, surroundings: &Surroundings, mut stop: St
         return Err(AgentError::State("the agent is not configured; run config.sh first".to_owned()));
     }
     let settings = files::read_settings(&surroundings.root)?;
-    let client = Client::new(&settings.server_url, files::read_token(&surroundings.root)?)?;
+    let client = Client::new(&settings.server_url, files::read_credentials(&surroundings.root)?)?;
     let mut listener = Listener {
         site: Site::new(client.clone(), &settings, surroundings, once),
         client,
         settings,
         surroundings: surroundings.clone(),
         session: String::new(),
+        cipher: Cipher::default(),
         last_message: 0,
         running: None,
         waiting: None,
@@ -66,6 +72,7 @@ struct Listener {
     surroundings: Surroundings,
     site: Site,
     session: String,
+    cipher: Cipher,
     last_message: i64,
     running: Option<Running>,
     /// A job that came while another was run.
@@ -77,7 +84,7 @@ impl Listener {
         format!("distributedtask/pools/{}/{rest}", self.settings.pool_id)
     }
 
-    /// Opens a session; `false` if the agent was told to stop while it waited for another one to lapse. A call that is
+    /// Opens a session; `false` if the agent was told to stop while it waited for another one to lapse, or for a clock. A call that is
     /// on its way is not broken off, for it might have opened a session that nobody would ever close.
     async fn open(&mut self, stop: &mut Stop) -> Result<bool, AgentError> {
         let body = json!({
@@ -92,22 +99,34 @@ impl Listener {
         });
         let started = Instant::now();
         let session = loop {
-            match self.client.call(Method::POST, &self.path("sessions"), &[], Some(&body)).await {
+            let delay = match self.client.call(Method::POST, &self.path("sessions"), &[], Some(&body)).await {
                 Ok(session) => break session,
                 Err(error)
                     if error.is("TaskAgentSessionConflictException") && started.elapsed() < CONFLICT_PATIENCE =>
                 {
                     say(&format!("A session for this agent already exists: {error}"));
-                    tokio::select! {
-                        () = &mut *stop => return Ok(false),
-                        () = sleep(CONFLICT_DELAY) => {}
-                    }
+                    CONFLICT_DELAY
+                }
+                Err(error) if error.is_clock_skew() && started.elapsed() < SKEW_PATIENCE => {
+                    say(&format!("The clock of this machine and the server's differ: {error}"));
+                    SKEW_DELAY
                 }
                 Err(error) => return Err(error.into()),
+            };
+            tokio::select! {
+                () = &mut *stop => return Ok(false),
+                () = sleep(delay) => {}
             }
         };
         self.session = session["sessionId"].as_str().unwrap_or_default().to_owned();
         self.last_message = 0;
+        match Cipher::of(&session, self.client.key()) {
+            Ok(cipher) => self.cipher = cipher,
+            Err(error) => {
+                self.close().await;
+                return Err(error);
+            }
+        }
         Ok(true)
     }
 
@@ -154,7 +173,7 @@ impl Listener {
                 Ok(Value::Null) => heard = Instant::now(),
                 Ok(message) => {
                     heard = Instant::now();
-                    self.take(&message, once).await;
+                    self.take(&message, once).await?;
                 }
                 Err(error) if error.is("TaskAgentSessionExpiredException") => {
                     if !self.open(stop).await? {
@@ -162,7 +181,7 @@ impl Listener {
                         return Ok(());
                     }
                 }
-                Err(error @ ClientError::Refused { .. }) => return Err(error.into()),
+                Err(error) if error.is_final() => return Err(error.into()),
                 Err(error) if self.running.is_none() && heard.elapsed() > SILENCE_PATIENCE => return Err(error.into()),
                 Err(error) => {
                     say(&format!("Cannot get messages: {error}"));
@@ -173,19 +192,18 @@ impl Listener {
     }
 
     /// Does what a message says. A second job for a once-agent is left where it is.
-    async fn take(&mut self, message: &Value, once: bool) {
+    async fn take(&mut self, message: &Value, once: bool) -> Result<(), AgentError> {
         let id = message["messageId"].as_i64().unwrap_or_default();
         self.last_message = id;
-        // An encrypted body comes with an `iv`; this is where it will be decrypted.
-        let body = message["body"].as_str().unwrap_or_default();
+        let body = self.cipher.open(message)?;
         match message["messageType"].as_str().unwrap_or_default() {
-            "PipelineAgentJobRequest" => match serde_json::from_str::<Job>(body) {
-                Ok(_) if once && self.running.is_some() => return,
+            "PipelineAgentJobRequest" => match serde_json::from_str::<Job>(&body) {
+                Ok(_) if once && self.running.is_some() => return Ok(()),
                 Ok(job) if self.running.is_some() => self.waiting = Some(job),
                 Ok(job) => self.begin(job),
                 Err(error) => say(&format!("Cannot read a job: {error}")),
             },
-            "JobCancelMessage" => self.cancel(body),
+            "JobCancelMessage" => self.cancel(&body),
             other => say(&format!("Ignored a message of the type {other}")),
         }
         let path = self.path(&format!("messages/{id}"));
@@ -193,6 +211,7 @@ impl Listener {
         if let Err(error) = self.client.call(Method::DELETE, &path, &query, None).await {
             say(&format!("Cannot delete message {id}: {error}"));
         }
+        Ok(())
     }
 
     fn begin(&mut self, job: Job) {

@@ -3,24 +3,29 @@
 //! what starts and stops real agents can be tried on it. `config.sh` and `run.sh` of the sandbox's package end here,
 //! by way of the hidden command `sandbox-agent`.
 //!
-//! Until the sandbox speaks OAuth, the agent signs in with the token that it was configured with.
+//! It lives on the real one's three files alone: it signs in with a key of its own, and reads messages that are encrypted
+//! for it. Who has written the files, `config.sh` or somebody in its place, is nothing to it.
 
 use std::{collections::BTreeMap, path::PathBuf, pin::Pin, process::ExitCode};
 
+mod answer;
 mod arguments;
 mod capabilities;
+mod cipher;
 mod client;
 mod configure;
 mod console;
 mod files;
 mod job;
+mod key;
 mod listener;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+use answer::ClientError;
 use arguments::Command;
-use client::ClientError;
 
 /// What an agent finds where it is started.
 #[derive(Clone, Debug)]

@@ -8,12 +8,14 @@ use serde_json::json;
 use super::{
     Shared,
     call::{Call, number},
+    encryption::PublicKeyJson,
+    oauth,
     reply::Reply,
     wire::{self, Include},
 };
 use crate::{
     core::Demand,
-    sandbox::state::{AgentChange, AgentSpec, Refusal},
+    sandbox::state::{AgentChange, AgentSpec, KeySpec, Refusal},
 };
 
 /// A TaskAgent as clients send it. Unknown fields are none of our business.
@@ -26,6 +28,13 @@ struct Body {
     enabled: Option<bool>,
     system_capabilities: Option<BTreeMap<String, String>>,
     user_capabilities: Option<BTreeMap<String, String>>,
+    authorization: Option<AuthorizationBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthorizationBody {
+    public_key: Option<PublicKeyJson>,
 }
 
 fn include(call: &Call) -> Include {
@@ -62,7 +71,7 @@ pub(super) fn get(shared: &Shared, call: &Call, pool: &str, id: &str) -> Result<
 
 pub(super) fn create(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, Refusal> {
     let pool = number(pool, "poolId")?;
-    let spec = spec(call.json()?, None);
+    let spec = spec(call.json()?, None, &authorization_url(shared, call))?;
     let id = shared.with(|state, now| state.register(pool, spec, now))?;
     reply(shared, call, pool, id, everything())
 }
@@ -71,10 +80,11 @@ pub(super) fn create(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, 
 pub(super) fn replace(shared: &Shared, call: &Call, pool: &str, id: &str) -> Result<Reply, Refusal> {
     let (pool, id) = (number(pool, "poolId")?, number(id, "agentId")?);
     let body: Body = call.json()?;
+    let authorization_url = authorization_url(shared, call);
     shared.with(|state, now| {
         let kept = state.agent(pool, id)?;
         let body = Body { name: body.name.or_else(|| Some(kept.name.clone())), ..body };
-        let spec = spec(body, Some(kept.user_capabilities.clone()));
+        let spec = spec(body, Some(kept.user_capabilities.clone()), &authorization_url)?;
         state.replace(pool, id, spec, now)
     })?;
     reply(shared, call, pool, id, everything())
@@ -107,25 +117,41 @@ pub(super) fn delete(shared: &Shared, pool: &str, id: &str) -> Result<Reply, Ref
     Ok(Reply::empty(204))
 }
 
-fn spec(body: Body, user_capabilities: Option<BTreeMap<String, String>>) -> AgentSpec {
-    AgentSpec {
+fn spec(
+    body: Body,
+    user_capabilities: Option<BTreeMap<String, String>>,
+    authorization_url: &str,
+) -> Result<AgentSpec, Refusal> {
+    let public_key = body.authorization.and_then(|authorization| authorization.public_key);
+    let public_key = public_key.map(|key| key.read()).transpose()?;
+    Ok(AgentSpec {
         name: body.name.unwrap_or_default(),
         version: body.version.unwrap_or_default(),
         os_description: body.os_description.unwrap_or_default(),
         enabled: body.enabled.unwrap_or(true),
         system_capabilities: body.system_capabilities.unwrap_or_default(),
         user_capabilities: body.user_capabilities.or(user_capabilities).unwrap_or_default(),
-    }
+        key: public_key.map(|public_key| KeySpec { public_key, authorization_url: authorization_url.to_owned() }),
+    })
 }
 
 fn reply(shared: &Shared, call: &Call, pool: i64, id: i64, include: Include) -> Result<Reply, Refusal> {
     let base = base(shared, call);
     shared.see(|state| {
-        let mut agent = wire::agent(state.agent(pool, id)?, include, state, &base);
+        let registered = state.agent(pool, id)?;
+        let mut agent = wire::agent(registered, include, state, &base);
+        if let Some(authorization) = &registered.authorization {
+            agent["authorization"] = wire::authorization(authorization);
+        }
         let href = format!("{base}/_apis/distributedtask/pools/{pool}/agents/{id}");
         agent["_links"] = json!({ "self": { "href": href } });
         Ok(Reply::json(&agent))
     })
+}
+
+/// Where the agents that this client registers get their tokens; also the audience of their assertions.
+fn authorization_url(shared: &Shared, call: &Call) -> String {
+    format!("{}/_apis/{}/{}", base(shared, call), oauth::PATH.join("/"), wire::HOST_ID)
 }
 
 /// The organization's URL as this client knows it.

@@ -1,45 +1,57 @@
-//! Who may call. A personal access token comes as the password of Basic, or as Bearer as an Entra token would. What a
-//! caller without a good one gets depends on what it is: a browser is shown a sign-in page, with the status 203.
+//! Who may call. A personal access token comes as the password of Basic, or as Bearer as an Entra token would; so does
+//! the token of an agent that has signed in. What a caller without a good one gets depends on what it is: a browser is
+//! shown a sign-in page, with the status 203.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{Method, header::AUTHORIZATION};
 use secrecy::ExposeSecret as _;
 
-use super::{Shared, call::Call, reply::Reply};
+use super::{Shared, call::Call, grants::AgentCaller, oauth, reply::Reply};
 
-/// What has come with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Credential {
-    Good,
-    None,
-    Bad,
+/// Who is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Whoever has the personal access token, and may do everything.
+    Owner,
+    /// An agent, which may do little.
+    Agent(AgentCaller),
+    /// Somebody without a token, where none is needed.
+    Nobody,
 }
 
-pub(super) fn credential(shared: &Shared, call: &Call) -> Credential {
-    let Some(header) = call.header(AUTHORIZATION.as_str()) else { return Credential::None };
-    let wanted = shared.settings.token.expose_secret();
-    let (scheme, value) = header.split_once(' ').unwrap_or((header, ""));
-    let good = if scheme.eq_ignore_ascii_case("basic") {
-        let decoded = BASE64_STANDARD.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        decoded.and_then(|pair| pair.split_once(':').map(|(_, token)| token == wanted)).unwrap_or(false)
-    } else {
-        scheme.eq_ignore_ascii_case("bearer") && value.trim() == wanted
-    };
-    if good { Credential::Good } else { Credential::Bad }
-}
-
-/// `None` lets the call pass; else it is what Azure DevOps says instead.
-pub(super) fn refuse(shared: &Shared, call: &Call, segments: &[String]) -> Option<Reply> {
-    match credential(shared, call) {
-        Credential::Good => None,
+/// Lets a call pass, or says what Azure DevOps says instead.
+pub(super) fn admit(shared: &Shared, call: &Call, segments: &[String]) -> Result<Caller, Box<Reply>> {
+    if segments.len() > 2 && segments[..2] == oauth::PATH {
+        return Ok(Caller::Nobody);
+    }
+    let Some(header) = call.header(AUTHORIZATION.as_str()) else {
         // What a client asks before it knows how to sign in.
-        Credential::None if call.method == Method::OPTIONS || segments == ["connectiondata"] => None,
-        Credential::None | Credential::Bad => Some(rejected(call)),
+        let open = call.method == Method::OPTIONS || segments == ["connectiondata"];
+        return if open { Ok(Caller::Nobody) } else { Err(Box::new(rejected(call))) };
+    };
+    token(header).and_then(|token| caller(shared, &token)).ok_or_else(|| Box::new(rejected(call)))
+}
+
+fn caller(shared: &Shared, token: &str) -> Option<Caller> {
+    if token == shared.settings.token.expose_secret() {
+        return Some(Caller::Owner);
+    }
+    let agent = shared.grants().caller(token, shared.now())?;
+    shared.see(|state| agent.is_registered(state)).then_some(Caller::Agent(agent))
+}
+
+fn token(header: &str) -> Option<String> {
+    let (scheme, value) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()?;
+        pair.split_once(':').map(|(_, token)| token.to_owned())
+    } else {
+        scheme.eq_ignore_ascii_case("bearer").then(|| value.trim().to_owned())
     }
 }
 
 /// A rejected token, in one of the forms it takes.
-fn rejected(call: &Call) -> Reply {
+pub(super) fn rejected(call: &Call) -> Reply {
     let suppress = call.header("x-tfs-fedauthredirect").is_some_and(|value| value.eq_ignore_ascii_case("suppress"));
     let for_people = call.method == Method::GET || call.method == Method::POST;
     if for_people && !suppress {

@@ -3,7 +3,7 @@
 use hyper::{
     HeaderMap, Method,
     body::Bytes,
-    header::{ACCEPT, HOST},
+    header::{ACCEPT, CONTENT_TYPE, HOST},
     http::request::Parts,
 };
 use serde::de::DeserializeOwned;
@@ -77,6 +77,13 @@ impl Call {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Refusal::Invalid(format!("The body is not what was expected: {error}")))
+    }
+
+    /// The body, read as a form; `None` if it does not say that it is one.
+    pub(super) fn form(&self) -> Option<Vec<(String, String)>> {
+        let kind = self.header(CONTENT_TYPE.as_str())?.split(';').next()?.trim();
+        let is_form = kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        is_form.then(|| form_urlencoded::parse(&self.body).into_owned().collect())
     }
 
     /// The API version that is asked for, as a query parameter or in `Accept`.

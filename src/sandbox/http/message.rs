@@ -1,5 +1,5 @@
-//! What agents are sent, and where: the body of a message is a JSON text of its own. Azure DevOps encrypts it with the
-//! session's key, which it has encrypted with the agent's public key; here bodies are plain, so that `iv` is absent.
+//! What agents are sent, and where: the body of a message is a JSON text of its own. It is encrypted afterwards for an
+//! agent that has a key; for one without, it stays plain, and `iv` is absent.
 
 use std::time::Duration;
 

@@ -7,8 +7,12 @@
 mod agents;
 mod authorization;
 mod call;
+mod confinement;
+mod encryption;
+mod grants;
 mod job_requests;
 mod message;
+mod oauth;
 mod organization;
 mod pools;
 mod reply;

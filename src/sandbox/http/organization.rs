@@ -2,39 +2,42 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Shared,
-    agents::base,
-    authorization::{Credential, credential},
-    call::Call,
-    reply::Reply,
-    wire,
-};
+use super::{Shared, agents::base, authorization::Caller, call::Call, reply::Reply, wire};
 use crate::sandbox::state::Refusal;
 
 /// What Azure DevOps calls a number that is as good as none.
 const UNLIMITED: i64 = i32::MAX as i64;
 
 /// Who is calling. A caller without a token is nobody in particular, and no error.
-pub(super) fn connection_data(shared: &Shared, call: &Call) -> Reply {
-    let user = if credential(shared, call) == Credential::Good {
-        json!({
+pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> Reply {
+    let user = match caller {
+        Caller::Owner => json!({
             "id": wire::guid(9, 1),
             "descriptor": format!("Microsoft.IdentityModel.Claims.ClaimsIdentity;{}\\sandbox@example.com", wire::HOST_ID),
             "subjectDescriptor": "aad.c2FuZGJveA",
             "providerDisplayName": "Sandbox",
             "isActive": true,
             "properties": { "Account": { "$type": "System.String", "$value": "sandbox@example.com" } },
-        })
-    } else {
-        json!({
+        }),
+        Caller::Agent(agent) => {
+            let id = wire::guid(7, agent.pool * 1_000_000 + agent.agent);
+            json!({
+                "id": id,
+                "descriptor": format!("Microsoft.TeamFoundation.ServiceIdentity;{}:Agent:{id}", wire::HOST_ID),
+                "subjectDescriptor": "svc.c2FuZGJveA",
+                "providerDisplayName": format!("Agent {}", agent.agent),
+                "isActive": true,
+                "properties": {},
+            })
+        }
+        Caller::Nobody => json!({
             "id": "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa",
             "descriptor": "System:PublicAccess;aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa",
             "subjectDescriptor": "acs.YWFhYWFhYWEtYWFhYS1hYWFhLWFhYWEtYWFhYWFhYWFhYWFh",
             "providerDisplayName": "Anonymous",
             "isActive": true,
             "properties": {},
-        })
+        }),
     };
     let base = base(shared, call);
     Reply::json(&json!({

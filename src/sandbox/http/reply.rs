@@ -66,9 +66,21 @@ impl Reply {
             "errorCode": 0,
             "eventId": 3000,
         });
-        let mut reply = Self::json(&body);
-        reply.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        reply
+        Self::json(&body).with_status(status)
+    }
+
+    /// Whoever it is may not do this.
+    pub(super) fn access_denied(who: &str, pool: &str) -> Self {
+        let message = format!(
+            "Access denied. {who} needs Manage permissions for pool {pool} to perform the action. For more information, \
+             contact the Azure DevOps Server administrator."
+        );
+        Self::error(403, "AccessDeniedException", &message)
+    }
+
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        self.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self
     }
 
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {

@@ -2,7 +2,9 @@
 
 use hyper::Method;
 
-use super::{Shared, agents, call::Call, job_requests, organization, pools, reply::Reply, sessions};
+use super::{
+    Shared, agents, authorization::Caller, call::Call, job_requests, oauth, organization, pools, reply::Reply, sessions,
+};
 use crate::sandbox::state::Refusal;
 
 /// The agent package itself. It lies outside the organization and needs no token, as on Microsoft's download host.
@@ -11,11 +13,17 @@ pub(super) fn download(shared: &Shared, call: &Call) -> Option<Reply> {
 }
 
 /// Answers a call. `segments` is the path after `_apis`.
-pub(super) async fn route(shared: &Shared, call: &Call, segments: &[String]) -> Result<Reply, Refusal> {
+pub(super) async fn route(
+    shared: &Shared,
+    call: &Call,
+    caller: &Caller,
+    segments: &[String],
+) -> Result<Reply, Refusal> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), &segments[..]) {
         ("OPTIONS", []) => Ok(organization::locations()),
-        ("GET", ["connectiondata"]) => Ok(organization::connection_data(shared, call)),
+        ("GET", ["connectiondata"]) => Ok(organization::connection_data(shared, call, caller)),
+        ("POST", ["oauth2", "token", _]) => Ok(oauth::token(shared, call)),
         ("GET", ["distributedtask", "packages", "agent", rest @ ..]) => organization::packages(shared, call, rest),
         ("GET", ["distributedtask", "resourceusage"]) => Ok(organization::resource_usage(shared, call)),
 
@@ -45,7 +53,9 @@ pub(super) async fn route(shared: &Shared, call: &Call, segments: &[String]) -> 
 
         ("POST", ["distributedtask", "pools", pool, "sessions"]) => sessions::open(shared, call, pool),
         ("DELETE", ["distributedtask", "pools", pool, "sessions", id]) => sessions::close(shared, pool, id),
-        ("GET", ["distributedtask", "pools", pool, "messages"]) => sessions::next_message(shared, call, pool).await,
+        ("GET", ["distributedtask", "pools", pool, "messages"]) => {
+            sessions::next_message(shared, call, caller, pool).await
+        }
         ("DELETE", ["distributedtask", "pools", pool, "messages", id]) => {
             sessions::delete_message(shared, call, pool, id)
         }

@@ -15,7 +15,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Shared, authorization, call::Call, reply::Reply, routes, troubles, versions};
+use super::{
+    Shared,
+    authorization::{self, Caller},
+    call::Call,
+    confinement,
+    reply::Reply,
+    routes, troubles, versions,
+};
 use crate::sandbox::faults::FaultKind;
 
 /// Bodies are small: an agent's capabilities are the largest.
@@ -92,11 +99,17 @@ async fn handle(shared: &Shared, call: &Call) -> Reply {
     let Some(segments) = call.api_path(&shared.settings.organization) else {
         return Reply::error(404, "HostingException", "The resource cannot be found: no such organization here.");
     };
-    if let Some(reply) = authorization::refuse(shared, call, &segments) {
-        return reply;
-    }
+    let caller = match authorization::admit(shared, call, &segments) {
+        Ok(caller) => caller,
+        Err(reply) => return *reply,
+    };
     if let Some(reply) = versions::refuse(shared.settings.latest_api_version, call, &segments) {
         return reply;
     }
-    routes::route(shared, call, &segments).await.unwrap_or_else(Reply::from)
+    if let Caller::Agent(agent) = &caller
+        && let Some(reply) = confinement::refuse(shared, agent, call, &segments)
+    {
+        return reply;
+    }
+    routes::route(shared, call, &caller, &segments).await.unwrap_or_else(Reply::from)
 }

@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Shared,
+    authorization::{Caller, rejected},
     call::{Call, number},
-    message,
+    encryption, message,
     reply::Reply,
 };
 use crate::sandbox::state::{Refusal, SessionDraft};
@@ -34,22 +35,33 @@ pub(super) fn open(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, Re
     let pool = number(pool, "poolId")?;
     let body: Body = call.json()?;
     let agent = body.agent.id;
-    let draft = SessionDraft {
+    let mut draft = SessionDraft {
         agent,
         version: body.agent.version,
         os_description: body.agent.os_description,
         system_capabilities: body.system_capabilities,
+        key: None,
     };
-    let (session, name) = shared.with(|state, now| {
-        let session = state.open_session(pool, draft, now)?;
-        Ok::<_, Refusal>((session, state.agent(pool, agent)?.name.clone()))
+    let fips = shared.settings.use_fips_encryption;
+    let (session, name, key) = shared.with(|state, now| {
+        let registered = state.agent(pool, agent)?;
+        let name = registered.name.clone();
+        let public_key = registered.authorization.as_ref().map(|authorization| &authorization.public_key);
+        let key = public_key.map(|key| encryption::session_key(key, fips)).transpose()?;
+        let (key, encrypted) = key.unzip();
+        draft.key = key;
+        Ok::<_, Refusal>((state.open_session(pool, draft, now)?, name, encrypted))
     })?;
-    Ok(Reply::json(&json!({
+    let mut reply = json!({
         "sessionId": session,
         "ownerName": body.owner_name.unwrap_or_default(),
         "agent": { "id": agent, "name": name },
-        "useFipsEncryption": false,
-    })))
+        "useFipsEncryption": fips,
+    });
+    if let Some(key) = key {
+        reply["encryptionKey"] = key;
+    }
+    Ok(Reply::json(&reply))
 }
 
 pub(super) fn close(shared: &Shared, pool: &str, session: &str) -> Result<Reply, Refusal> {
@@ -79,7 +91,7 @@ impl Drop for Poll<'_> {
 }
 
 /// Waits for a message; 202 says that there was none.
-pub(super) async fn next_message(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, Refusal> {
+pub(super) async fn next_message(shared: &Shared, call: &Call, caller: &Caller, pool: &str) -> Result<Reply, Refusal> {
     let pool = number(pool, "poolId")?;
     let session = session(call)?;
     let last = call.number("lastMessageId")?.unwrap_or(0);
@@ -89,11 +101,22 @@ pub(super) async fn next_message(shared: &Shared, call: &Call, pool: &str) -> Re
     loop {
         changes.borrow_and_update();
         let next = shared.with(|state, now| {
+            // Whose key was replaced meanwhile hears nothing any more.
+            if let Caller::Agent(agent) = caller
+                && state.session_of(session).is_some()
+                && !agent.is_registered(state)
+            {
+                return Ok(Some(rejected(call)));
+            }
             let next = state.next_message(pool, session, last, now)?;
-            Ok::<_, Refusal>(next.and_then(|next| message::message(&next, state)))
+            let Some(mut message) = next.and_then(|next| message::message(&next, state)) else { return Ok(None) };
+            if let Some(key) = state.session_key(session) {
+                encryption::seal(&mut message, key)?;
+            }
+            Ok::<_, Refusal>(Some(Reply::json(&message)))
         })?;
-        if let Some(message) = next {
-            return Ok(Reply::json(&message));
+        if let Some(reply) = next {
+            return Ok(reply);
         }
         if timeout_at(deadline, changes.changed()).await.is_err() {
             drop(poll);

@@ -8,6 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use super::grants::Grants;
 use crate::sandbox::{faults::Faults, package::Package, settings::Settings, state::State};
 
 /// One sandbox, behind all its connections and handles.
@@ -18,6 +19,7 @@ pub(in crate::sandbox) struct Shared {
     state: Mutex<State>,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<String, u64>>,
+    grants: Mutex<Grants>,
     /// The state's version; whoever waits for a change subscribes.
     changed: watch::Sender<u64>,
     /// The state's alarm has come nearer.
@@ -32,6 +34,7 @@ impl Shared {
             package,
             faults: Mutex::default(),
             calls: Mutex::default(),
+            grants: Mutex::default(),
             changed: watch::Sender::new(0),
             alarmed: Notify::new(),
         }
@@ -70,6 +73,10 @@ impl Shared {
 
     pub(in crate::sandbox) fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    pub(in crate::sandbox) fn grants(&self) -> MutexGuard<'_, Grants> {
+        lock(&self.grants)
     }
 
     pub(in crate::sandbox) fn count_call(&self, route: String) {

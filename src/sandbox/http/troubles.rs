@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
-use super::{Shared, authorization, call::Call, reply::Reply};
+use super::{Shared, authorization, call::Call, oauth, reply::Reply};
 use crate::sandbox::{faults::FaultKind, state::Refusal};
 
 /// The answer instead of doing anything; `None` if the call is to be done.
@@ -15,16 +15,11 @@ pub(super) fn instead(kind: FaultKind, call: &Call, shared: &Shared) -> Option<R
             Reply::html(302, "Object moved").with("location", &format!("{}/_signin?realm=sandbox", call.origin()))
         }
         FaultKind::Unauthorized => authorization::unauthorized(call),
-        FaultKind::Forbidden => Reply::error(
-            403,
-            "AccessDeniedException",
-            "Access denied. Sandbox needs Manage permissions for pool sandbox to perform the action. For more \
-             information, contact the Azure DevOps Server administrator.",
-        ),
+        FaultKind::Forbidden => Reply::access_denied("Sandbox", "sandbox"),
         FaultKind::NotFound => Refusal::PoolNotFound(0).into(),
-        FaultKind::Conflict if call.path.to_lowercase().ends_with("/sessions") => {
-            Refusal::SessionConflict("sandbox".to_owned()).into()
-        }
+        FaultKind::Conflict if call.path.to_lowercase().ends_with("/sessions") => session_conflict(),
+        FaultKind::SessionConflict => session_conflict(),
+        FaultKind::InvalidClient => oauth::invalid_client("The client is not known."),
         FaultKind::Conflict => Refusal::AgentExists { pool: 0, agent: "sandbox".to_owned() }.into(),
         FaultKind::Throttled(wait) => throttled(wait, shared),
         FaultKind::ServerError => Reply::error(500, "VssServiceException", "An unexpected error occurred."),
@@ -34,6 +29,10 @@ pub(super) fn instead(kind: FaultKind, call: &Call, shared: &Shared) -> Option<R
         | FaultKind::Dropped
         | FaultKind::LostReply => return None,
     })
+}
+
+fn session_conflict() -> Reply {
+    Refusal::SessionConflict("sandbox".to_owned()).into()
 }
 
 /// What becomes of the answer once the call is done.

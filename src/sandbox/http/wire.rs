@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::state::{Agent, AgentRef, Pool, PoolKind, Request, State};
+use super::encryption::PublicKeyJson;
+use crate::sandbox::state::{Agent, AgentRef, Authorization, Pool, PoolKind, Request, State};
 
 pub(super) const HOST_ID: &str = "5a4d0000-0000-4000-8000-000000000001";
 const SERVICE_OWNER: &str = "00025394-6065-48ca-87d9-7f5672854ef7";
@@ -103,6 +104,14 @@ pub(super) fn agent(agent: &Agent, include: Include, state: &State, base: &str) 
         "accessPoint": "CodexAccessMapping",
     })));
     Value::Object(json)
+}
+
+pub(super) fn authorization(of: &Authorization) -> Value {
+    json!({
+        "authorizationUrl": of.authorization_url,
+        "clientId": of.client_id,
+        "publicKey": PublicKeyJson::write(&of.public_key),
+    })
 }
 
 fn status(online: bool) -> &'static str {

@@ -22,6 +22,7 @@ impl State {
         }
         into.last_agent += 1;
         let id = into.last_agent;
+        let authorization = self.authorize(pool, id, spec.key);
         let mut agent = Agent {
             id,
             name: spec.name,
@@ -33,6 +34,7 @@ impl State {
             status_changed_at: now,
             system_capabilities: spec.system_capabilities,
             user_capabilities: spec.user_capabilities,
+            authorization,
             assigned: None,
             last_completed: None,
             session: None,
@@ -48,6 +50,7 @@ impl State {
             removed_at: None,
             received: 0,
         };
+        let into = self.pool_mut(pool)?;
         into.names.insert(agent.name.to_lowercase(), id);
         into.agents.insert(id, agent);
         self.history.insert((pool, id), record);
@@ -71,7 +74,8 @@ impl State {
         Ok(())
     }
 
-    /// Registers an agent anew under its old number, as `config.sh --replace` does. A session that it has goes on.
+    /// Registers an agent anew under its old number, as `config.sh --replace` does. Its key is the new one, or none if
+    /// there is none. A session that it has goes on, for whoever can still call.
     ///
     /// # Errors
     ///
@@ -82,7 +86,12 @@ impl State {
         if into.names.get(&spec.name.to_lowercase()).is_some_and(|&other| other != id) {
             return Err(Refusal::AgentExists { pool, agent: spec.name });
         }
+        let former = into.agents.get_mut(&id).ok_or(Refusal::AgentNotFound(id))?.authorization.take();
+        self.revoke(former);
+        let authorization = self.authorize(pool, id, spec.key);
+        let into = self.pool_mut(pool)?;
         let agent = into.agents.get_mut(&id).ok_or(Refusal::AgentNotFound(id))?;
+        agent.authorization = authorization;
         agent.name = spec.name;
         agent.version = spec.version;
         agent.os_description = spec.os_description;
@@ -143,7 +152,8 @@ impl State {
             return Err(Refusal::JobStillRunning { agent: agent.name.clone(), pool: from.name.clone() });
         }
         from.names.remove(&agent.name.to_lowercase());
-        let agent = from.agents.remove(&id);
+        let mut agent = from.agents.remove(&id);
+        self.revoke(agent.as_mut().and_then(|agent| agent.authorization.take()));
         if let Some(session) = agent.as_ref().and_then(|agent| agent.session.as_ref()) {
             self.sessions.remove(&session.id);
         }

@@ -15,7 +15,8 @@ pub struct AgentRecord {
     pub name: String,
     /// When it was registered first.
     pub registered_at: Timestamp,
-    /// When it first opened a session; a placeholder never does.
+    /// When it was first there for work: with a session while it was enabled, or asking for messages. A placeholder never is,
+    /// though it signs in when its organization is tried.
     pub online_at: Option<Timestamp>,
     /// When it was removed.
     pub removed_at: Option<Timestamp>,

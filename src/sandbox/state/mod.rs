@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 mod agents;
 mod assignment;
+mod authorization;
 mod history;
 mod lapse;
 mod licence;
@@ -29,6 +30,7 @@ mod spec;
 mod tests;
 mod waiting;
 
+pub use authorization::{Authorization, KeySpec, PublicKey, SessionKey};
 pub use history::AgentRecord;
 pub use licence::Usage;
 pub use model::{Agent, AgentRef, JobResult, Message, MessageContent, Phase, Pool, Request};
@@ -53,10 +55,13 @@ pub struct State {
     candidates: BTreeSet<(i64, i64)>,
     /// Where each session's agent is, as (pool, agent).
     sessions: HashMap<String, (i64, i64)>,
+    /// Which agent signs in with a client id, as (pool, agent).
+    clients: HashMap<String, (i64, i64)>,
     history: BTreeMap<(i64, i64), AgentRecord>,
     pipelines: Vec<String>,
     last_request: i64,
     last_session: u64,
+    last_client: u64,
     last_bump: u64,
     online: usize,
     peak_online: usize,
@@ -79,10 +84,12 @@ impl State {
             waiting: Waiting::default(),
             candidates: BTreeSet::new(),
             sessions: HashMap::new(),
+            clients: HashMap::new(),
             history: BTreeMap::new(),
             pipelines: Vec::new(),
             last_request: 0,
             last_session: 0,
+            last_client: 0,
             last_bump: 0,
             online: 0,
             peak_online: 0,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::{JobSpec, PoolKind};
+use super::{Authorization, JobSpec, PoolKind, SessionKey};
 use crate::core::{Capabilities, Demand};
 
 /// An agent pool.
@@ -62,6 +62,8 @@ pub struct Agent {
     pub system_capabilities: BTreeMap<String, String>,
     /// What its owner says it offers besides.
     pub user_capabilities: BTreeMap<String, String>,
+    /// How it signs in, if it was registered with a key.
+    pub authorization: Option<Authorization>,
     /// The request it has been given and not finished.
     pub assigned: Option<i64>,
     /// The request it finished last.
@@ -101,6 +103,8 @@ pub(super) struct Session {
     pub(super) closing: bool,
     pub(super) messages: VecDeque<Message>,
     pub(super) last_message: i64,
+    /// What messages are encrypted with, if the agent has a key.
+    pub(super) key: Option<SessionKey>,
 }
 
 /// A message for an agent. It stays until the agent deletes it.

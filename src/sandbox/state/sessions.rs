@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::{Message, MessageContent, Refusal, State, after, model::Session};
+use super::{Message, MessageContent, Refusal, SessionKey, State, after, model::Session};
 
 /// What an agent says of itself when it opens a session; what is `None` stays as it was registered.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub struct SessionDraft {
     pub os_description: Option<String>,
     /// What its machine really offers.
     pub system_capabilities: Option<BTreeMap<String, String>>,
+    /// What its messages shall be encrypted with.
+    pub key: Option<SessionKey>,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl State {
             closing: false,
             messages: VecDeque::new(),
             last_message: 0,
+            key: draft.key,
         });
         agent.version = draft.version.unwrap_or_else(|| agent.version.clone());
         agent.os_description = draft.os_description.unwrap_or_else(|| agent.os_description.clone());
@@ -59,7 +62,8 @@ impl State {
             agent.system_capabilities = capabilities;
             agent.refresh_offers();
         }
-        if let Some(record) = self.history.get_mut(&(pool, draft.agent)) {
+        let is_enabled = agent.enabled;
+        if let Some(record) = self.history.get_mut(&(pool, draft.agent)).filter(|_| is_enabled) {
             record.online_at.get_or_insert(now);
         }
         self.sessions.insert(id.clone(), (pool, draft.agent));
@@ -107,6 +111,9 @@ impl State {
         let agent = self.agent_of(pool, session)?;
         if let Some(session) = &mut self.agent_mut(pool, agent)?.session {
             session.open_polls += 1;
+        }
+        if let Some(record) = self.history.get_mut(&(pool, agent)) {
+            record.online_at.get_or_insert(now);
         }
         self.seen(pool, agent, now);
         self.assign(now);
@@ -158,6 +165,19 @@ impl State {
         }
         self.seen(pool, agent, now);
         Ok(())
+    }
+
+    /// Whose session it is, as (pool, agent).
+    #[must_use]
+    pub fn session_of(&self, session: &str) -> Option<(i64, i64)> {
+        self.sessions.get(session).copied()
+    }
+
+    /// What the messages of a session are encrypted with.
+    #[must_use]
+    pub fn session_key(&self, session: &str) -> Option<&SessionKey> {
+        let (pool, agent) = self.session_of(session)?;
+        self.agent(pool, agent).ok()?.session.as_ref()?.key.as_ref()
     }
 
     fn agent_of(&self, pool: i64, session: &str) -> Result<i64, Refusal> {

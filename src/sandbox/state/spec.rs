@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::KeySpec;
+
 /// What kind of pool it is. Agents of this project can only serve ordinary ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoolKind {
@@ -46,6 +48,8 @@ pub struct AgentSpec {
     pub system_capabilities: BTreeMap<String, String>,
     /// What its owner says it offers besides.
     pub user_capabilities: BTreeMap<String, String>,
+    /// The key that it signs in with, if it has one of its own.
+    pub key: Option<KeySpec>,
 }
 
 impl AgentSpec {
@@ -66,6 +70,7 @@ impl AgentSpec {
             version: crate::sandbox::AGENT_VERSION.to_owned(),
             os_description: "Linux".to_owned(),
             enabled: true,
+            key: None,
             name,
         }
     }

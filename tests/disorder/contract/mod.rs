@@ -58,7 +58,7 @@ impl<'a> Question<'a> {
         Self { method: "PATCH", kind: "application/merge-patch+json", body: Some(body), ..Self::get(path) }
     }
 
-    fn patch(path: &'a str, operations: Value) -> Self {
+    fn json_patch(path: &'a str, operations: Value) -> Self {
         Self { kind: "application/json-patch+json", ..Self::merge(path, operations) }
     }
 

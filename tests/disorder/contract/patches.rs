@@ -44,12 +44,12 @@ async fn claims(asked: &mut Asked) {
     let made = asked.ask("create a held Job", Question::post(JOBS, held("held"))).await;
     let uid = &made["metadata"]["uid"];
     let claim = |by: &str| json!({"op": "replace", "path": HELD, "value": by});
-    let patch = |operations: Value| Question::patch(path, operations).metadata_only();
+    let patch = |operations: Value| Question::json_patch(path, operations).metadata_only();
     asked.ask("claim it", patch(tested(uid, "a 1", &[claim("b 2")]))).await;
     let refused = asked.ask("claim it from before", patch(tested(uid, "a 1", &[claim("c 3")]))).await;
     asked.answers.push(("what a failing test answers".to_owned(), json!([refused["reason"], refused["message"]])));
     asked.ask("claim another one", patch(tested(&json!("wrong"), "b 2", &[claim("c 3")]))).await;
-    asked.ask("claim one that is gone", Question::patch(&format!("{JOBS}/gone"), json!([claim("c 3")]))).await;
+    asked.ask("claim one that is gone", Question::json_patch(&format!("{JOBS}/gone"), json!([claim("c 3")]))).await;
     asked
         .ask(
             "replace what is not there",
@@ -67,8 +67,8 @@ async fn claims(asked: &mut Asked) {
     asked.ask("remove it", patch(json!([{"op": "remove", "path": "/metadata/annotations/x"}]))).await;
     let resume =
         [json!({"op": "remove", "path": HELD}), json!({"op": "replace", "path": "/spec/suspend", "value": false})];
-    asked.ask("resume it", Question::patch(path, tested(uid, "b 2", &resume))).await;
-    asked.ask("resume it again", Question::patch(path, tested(uid, "b 2", &resume))).await;
+    asked.ask("resume it", Question::json_patch(path, tested(uid, "b 2", &resume))).await;
+    asked.ask("resume it again", Question::json_patch(path, tested(uid, "b 2", &resume))).await;
     asked.ask("claim what is resumed", patch(tested(uid, "b 2", &[claim("c 3")]))).await;
 }
 

@@ -123,7 +123,11 @@ async fn secrets_and_leases(asked: &mut Asked) {
     asked.ask("create it again", Question::post(SECRETS, secret()).metadata_only()).await;
     let path = &format!("{SECRETS}/token");
     asked.ask("change it", Question::merge(path, json!({"data": {"token": "bmV3"}}))).await;
+    let dry = json!({"dryRun": ["All"]});
+    asked.ask("try to delete it", Question::delete(path, dry.clone()).metadata_only()).await;
+    asked.ask("it is there still", Question::post(SECRETS, secret()).metadata_only()).await;
     asked.ask("delete it", Question::delete(path, json!({}))).await;
+    asked.ask("try to delete what is gone", Question::delete(path, dry).metadata_only()).await;
 
     let path = &format!("{LEASES}/leader");
     let lease = |holder: &str| {
@@ -161,6 +165,35 @@ async fn jobs(asked: &mut Asked) {
     asked.ask("keep it longer", Question::merge(path, longer(uid)).metadata_only()).await;
     let answer = asked.ask("keep another one longer", Question::merge(path, longer(&json!("wrong")))).await;
     assert!(answer["message"].as_str().is_some_and(|why| why.contains("metadata.uid: Invalid value")), "{answer}");
+    let mark = "/metadata/annotations/kubectl-ado~1held";
+    let test = |value: &str| json!({"op": "test", "path": mark, "value": value});
+    let (is_it, another) = (
+        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+        json!({"op": "test", "path": "/metadata/uid", "value": "x"}),
+    );
+    let rewrite = json!({"op": "replace", "path": mark, "value": "him"});
+    let end =
+        [json!({"op": "remove", "path": mark}), json!({"op": "replace", "path": "/spec/parallelism", "value": 1})];
+    for (what, operations) in [
+        ("test a mark that is not there", json!([is_it, test("me"), rewrite])),
+        ("test another uid", json!([another, rewrite])),
+        ("replace what is not there", json!([is_it, rewrite])),
+        ("remove what is not there", json!([is_it, end[0]])),
+    ] {
+        asked.ask(what, Question::json_patch(path, operations).metadata_only()).await;
+    }
+    let held = json!({"metadata": {"annotations": {"kubectl-ado/held": "me"}}});
+    asked.ask("mark it", Question::merge(path, held).metadata_only()).await;
+    for (what, operations) in [
+        ("claim it", json!([is_it, test("me"), rewrite])),
+        ("claim it too late", json!([is_it, test("me"), rewrite])),
+        ("end the claim", json!([is_it, test("him"), end[0], end[1]])),
+        ("end it again", json!([is_it, test("him"), end[0], end[1]])),
+    ] {
+        asked.ask(what, Question::json_patch(path, operations).metadata_only()).await;
+    }
+    let elsewhere = &format!("{JOBS}/missing");
+    asked.ask("claim what is not there", Question::json_patch(elsewhere, json!([rewrite]))).await;
     let containers = json!([{"name": "agent", "image": "registry.example/agent:2"}]);
     let other = json!({"spec": {"template": {"spec": {"containers": containers}}}});
     asked.ask("change its template", Question::merge(path, other)).await;

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 use kubectl_ado::{
     azure_devops::{AgentFiles, Error, NewAgent, PoolId, Proof, ProofStep},
     core::{Agent, AgentId, Placeholder},
-    sandbox::{AgentSpec, State, state::SessionDraft},
+    sandbox::{
+        AgentSpec, State,
+        state::{KeySpec, PublicKey, SessionDraft},
+    },
 };
 use serde_json::json;
+
+use crate::organization::has_key;
 
 use super::{
     FakeAzureDevOps,
@@ -56,9 +61,8 @@ impl FakeAzureDevOps {
         let registered = self.give_key(pool, *agent, spec(placeholder), &serial).await;
         let id = registered.map_err(at(ProofStep::Register))?;
         *agent = Some(id);
-        let organization = self.organization.clone();
-        let may = move |_: &State| organization.has_key(pool.0, id.0, &serial);
         let refused = || Err(Error::Unauthorized("another key is registered".to_owned()));
+        let may = |state: &State| has_key(state, pool.0, id.0, &serial);
         let signed_in = self.ask("sign in", |state| if may(state) { Ok(()) } else { refused() }).await;
         signed_in.map_err(at(ProofStep::SignIn))?;
         let opened = self.tell("open a session", move |state, now, _| {
@@ -80,7 +84,10 @@ impl FakeAzureDevOps {
         spec: AgentSpec,
         serial: &str,
     ) -> Result<AgentId, Error> {
-        let (serial, storm, organization) = (serial.to_owned(), self.storm.clone(), self.organization.clone());
+        let storm = self.storm.clone();
+        let public_key = PublicKey { exponent: vec![1, 0, 1], modulus: serial.as_bytes().to_owned() };
+        let key = Some(KeySpec { public_key, authorization_url: "https://tokens.example".to_owned() });
+        let spec = AgentSpec { key, ..spec };
         let what = match agent {
             None => format!("register {} with the key {serial}", spec.name),
             Some(agent) => format!("give agent {agent:?}, {}, the key {serial}", spec.name),
@@ -92,10 +99,8 @@ impl FakeAzureDevOps {
                 Some(agent) => state.replace(pool.0, agent.0, spec, now).map(|()| agent.0),
             };
             let id = id.map_err(|refusal| error(&refusal))?;
-            organization.note_key(pool.0, id, serial);
             if asker.is_gone() {
-                storm.log.note(format!("the key of {name} comes when nobody waits for it any more"));
-                storm.late_keys.lock().unwrap().insert(name);
+                storm.note_late_change(&name);
             }
             Ok(AgentId(id))
         })

@@ -55,7 +55,11 @@ impl AzureDevOps for FakeAzureDevOps {
     }
 
     async fn deregister(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
-        self.tell(&format!("deregister agent {agent:?}"), move |state, now, _| {
+        let storm = self.storm.clone();
+        self.tell(&format!("deregister agent {agent:?}"), move |state, now, asker| {
+            if let (true, Ok(known)) = (asker.is_gone(), state.agent(pool.0, agent.0)) {
+                storm.note_late_change(&known.name);
+            }
             gone_is_fine(state.remove_agent(pool.0, agent.0, now))
         })
         .await

@@ -1,6 +1,7 @@
 //! Every rule of the merge, and the promise behind them: what is not ours stays as its owner wrote it.
 
 mod registration;
+mod way;
 
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    config::{JobTemplate, Registration},
+    config::{JobTemplate, Registration, Way},
     core::RequestId,
 };
 
@@ -67,6 +68,7 @@ struct Setup {
     docker_socket: Option<PathBuf>,
     purpose: Purpose,
     recipe: Recipe,
+    way: Way,
 }
 
 impl Setup {
@@ -74,7 +76,13 @@ impl Setup {
         let job_template =
             job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
         let agent = AgentSpec { image: None, os: Os::Linux, job_template, registration: Registration::Auto };
-        Self { agent, docker_socket: None, purpose: Purpose::Request(RequestId(42)), recipe: Recipe::Token }
+        Self {
+            agent,
+            docker_socket: None,
+            purpose: Purpose::Request(RequestId(42)),
+            recipe: Recipe::Token,
+            way: Way::default(),
+        }
     }
 
     fn image(mut self, image: &str) -> Self {
@@ -94,6 +102,11 @@ impl Setup {
 
     fn registered(mut self, recipe: Recipe) -> Self {
         self.recipe = recipe;
+        self
+    }
+
+    fn over(mut self, way: Way) -> Self {
+        self.way = way;
         self
     }
 
@@ -124,6 +137,8 @@ impl Setup {
                 grant,
                 docker_socket: self.docker_socket.as_deref(),
                 retention: Retention { finished: Duration::from_secs(600), failed: Duration::from_secs(86_400) },
+                way: &self.way,
+                certified: self.way.authorities.is_some(),
             },
         )
     }

@@ -1,6 +1,8 @@
 //! The host against a stand-in for the API server that does what a test says, in paused time: watches that break, hang,
 //! lag and are refused. What the real one says is tested in `tests/main_job`.
 
+mod busy;
+mod equip;
 mod runs;
 mod trust;
 
@@ -33,6 +35,8 @@ struct Server {
     watches: HashMap<&'static str, Vec<mpsc::UnboundedSender<Value>>>,
     /// By verb (`list`, `watch`, `create`, `delete`): the status that is answered instead.
     refused: HashMap<&'static str, (u16, &'static str)>,
+    /// Verb and plural of calls that are refused once each, in this order.
+    refused_once: Vec<(&'static str, u16, &'static str)>,
     /// Verbs that are never answered.
     hanging: Vec<&'static str>,
     /// Verb and plural of each call, and what came with it.
@@ -44,17 +48,25 @@ struct Fake(Arc<Mutex<Server>>);
 
 impl Fake {
     fn host(&self) -> KubernetesHost {
-        let environment = [
+        self.host_with(&[("JOB_TOKEN_SECRET", "the-secret")])
+    }
+
+    /// One that makes the Secrets with the agents' token itself.
+    fn managed_host(&self) -> KubernetesHost {
+        self.host_with(&[])
+    }
+
+    fn host_with(&self, more: &[(&str, &str)]) -> KubernetesHost {
+        let usual = [
             ("ORG_URL", "https://dev.azure.com/contoso"),
             ("ORG_PAT", "0123456789"),
             ("AGENT_POOLS", "Default"),
             ("HOST_TYPE", "kubernetes"),
-            ("JOB_TOKEN_SECRET", "the-secret"),
         ];
-        let config = Config::load(&environment.into_iter().collect(), None).unwrap();
+        let config = Config::load(&usual.iter().chain(more).copied().collect(), None).unwrap();
         let HostConfig::Kubernetes(settings) = &config.host else { panic!("another host") };
         let client = Client::new(Router::new().fallback(answer).with_state(self.clone()), "default");
-        KubernetesHost::new(client, &config, settings, Installation::new("us")).unwrap()
+        KubernetesHost::new(client, &config, settings, Installation::new("us")).unwrap().known_as("me")
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {
@@ -82,7 +94,8 @@ impl Fake {
 async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let plural = ["jobs", "pods", "events"].into_iter().find(|plural| path.contains(&format!("/{plural}"))).unwrap();
+    let plural =
+        ["jobs", "pods", "events", "secrets"].into_iter().find(|plural| path.contains(&format!("/{plural}"))).unwrap();
     let query = parts.uri.query().unwrap_or_default();
     let verb = match parts.method {
         Method::GET if query.contains("watch=true") => "watch",
@@ -101,7 +114,13 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     if hangs {
         return std::future::pending().await;
     }
-    if let Some((code, reason)) = fake.with(|server| server.refused.get(verb).copied()) {
+    let once = fake.with(|server| {
+        let called = format!("{verb} {plural}");
+        let next = server.refused_once.iter().position(|(call, ..)| *call == called)?;
+        let (_, code, reason) = server.refused_once.remove(next);
+        Some((code, reason))
+    });
+    if let Some((code, reason)) = once.or_else(|| fake.with(|server| server.refused.get(verb).copied())) {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
             "message": format!("{plural} is forbidden: User \"system:serviceaccount:n:a\" cannot {verb} resource \"{plural}\" in API group \"batch\" in the namespace \"n\"")});
         return Response::builder().status(code).body(Body::from(status.to_string())).unwrap();
@@ -123,7 +142,13 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
         "get" => {
             let name = path.rsplit('/').next();
             let of_name = |object: &&Value| object["metadata"]["name"].as_str() == name;
-            fake.with(|server| server.objects.get(plural).and_then(|all| all.iter().find(of_name).cloned())).unwrap()
+            match fake.with(|server| server.objects.get(plural).and_then(|all| all.iter().find(of_name).cloned())) {
+                Some(found) => found,
+                None => {
+                    let status = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"});
+                    return Response::builder().status(404).body(Body::from(status.to_string())).unwrap();
+                }
+            }
         }
         "create" => {
             let mut made = body;
@@ -131,6 +156,7 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
             made["metadata"]["creationTimestamp"] = json!("2026-11-24T08:00:00Z");
             made
         }
+        "delete" if plural == "secrets" => json!({"kind": "Status", "details": {"uid": "s1"}}),
         _ => json!({}),
     };
     Response::new(Body::from(answer.to_string()))

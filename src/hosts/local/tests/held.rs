@@ -77,7 +77,7 @@ async fn a_just_in_time_run_is_made_without_a_process_or_a_token_and_waits() {
     let by = run.held.as_ref().map(|held| held.by.as_str());
     assert_eq!((run.recipe, by, run.progress), (Recipe::JustInTime, Some("first"), Progress::Pending));
     assert!(run.is_live() && run.runs_since.is_none());
-    host.tidy(&[run.clone()]).await.unwrap();
+    host.tidy(std::slice::from_ref(&run)).await.unwrap();
     assert_eq!(host.runs().await.unwrap(), [run]);
 }
 
@@ -289,6 +289,19 @@ async fn a_run_that_was_stopped_while_it_was_made_ready_leaves_nothing_running()
     assert!(!slow.wait().unwrap().success());
     assert!(!place.run(NAME).join("files").exists());
     assert!(reason(&the_run(&second).await).starts_with("it was stopped"));
+}
+
+#[tokio::test]
+async fn the_agents_own_script_asks_for_no_token() {
+    let place = Place::new();
+    let config = LocalConfig { folder: place.path() };
+    let token = TokenSource::Value(TOKEN.into());
+    let host = LocalHost::open(&config, URL, token, Installation::new("ours"), place.retention).unwrap();
+    host.start(&just_in_time(NAME)).await.unwrap();
+    host.equip(NAME, &files("k")).await.unwrap();
+    assert!(reason(&ended(&host, NAME).await).starts_with("exit code 1;"));
+    // All that is missing here is the agent itself.
+    assert!(log(&host).contains("/files/packages names no package for the platform "), "{}", log(&host));
 }
 
 #[tokio::test]

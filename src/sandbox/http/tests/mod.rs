@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 use crate::sandbox::{AgentSpec, FaultKind, JobSpec, PoolKind, PoolSpec, Rules, Sandbox, Settings};
 
 mod api;
+mod confined;
+mod encrypted;
+mod keys;
 mod live;
+mod sign_in;
 mod trouble;
 
 fn anywhere() -> SocketAddr {

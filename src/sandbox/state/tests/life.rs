@@ -133,3 +133,27 @@ fn a_name_is_taken_once_and_a_busy_agent_cannot_be_removed() {
     assert!(record.removed_at.is_some() && !record.was_surplus());
     assert_eq!((story.state.online_agents(), story.state.peak_online_agents()), (0, 1));
 }
+
+#[test]
+fn a_client_id_lives_as_long_as_its_registration() {
+    let mut story = Story::new(Rules::default());
+    let public_key = PublicKey { exponent: vec![1, 0, 1], modulus: vec![0xff; 256] };
+    let key = KeySpec { public_key, authorization_url: "http://here/token".to_owned() };
+    let spec = AgentSpec { key: Some(key), ..AgentSpec::named("a") };
+    let agent = story.state.register(story.pool, spec.clone(), story.now).unwrap();
+    let client = |story: &Story| {
+        let authorization = story.state.agent(story.pool, agent).unwrap().authorization.clone();
+        authorization.map(|authorization| authorization.client_id)
+    };
+    let first = client(&story).unwrap();
+    assert_eq!(story.state.client(&first).map(|(pool, agent)| (pool, agent.id)), Some((story.pool, agent)));
+    story.state.replace(story.pool, agent, spec.clone(), story.now).unwrap();
+    let second = client(&story).unwrap();
+    assert!(first != second && story.state.client(&first).is_none() && story.state.client(&second).is_some());
+    story.state.replace(story.pool, agent, AgentSpec::named("a"), story.now).unwrap();
+    assert!(client(&story).is_none() && story.state.client(&second).is_none());
+    story.state.replace(story.pool, agent, spec, story.now).unwrap();
+    let third = client(&story).unwrap();
+    story.state.remove_agent(story.pool, agent, story.now).unwrap();
+    assert!(story.state.client(&third).is_none());
+}
