@@ -76,8 +76,13 @@ impl KubernetesHost {
             },
         };
         self.grips.insert(name, Grip { tried: true, ..grip.clone() });
-        self.put_files(name, &grip, files).await?;
-        self.resume(name, &grip).await
+        match self.put_files(name, &grip, files).await? {
+            None => self.resume(name, &grip).await,
+            Some(created_at) => {
+                self.is_ready(name, created_at);
+                Ok(())
+            }
+        }
     }
 
     /// What the watch says of it.
@@ -113,8 +118,10 @@ impl KubernetesHost {
 
     /// Makes the Secret. One that is there is from an attempt that was given up: nobody knows whether it fits the key that
     /// the agent is registered with now, so it goes first. It goes by its uid: a deletion that arrives late must not take
-    /// its successor.
-    async fn put_files(&self, name: &str, grip: &Grip, files: &AgentFiles) -> Result<(), HostError> {
+    /// its successor. And it goes only while the Job is ours: whoever was elected claims at once what one who was held up
+    /// still takes for its own, and then the Secret is theirs and perhaps in use. If the Job is ready already, it was made
+    /// at the moment that is given.
+    async fn put_files(&self, name: &str, grip: &Grip, files: &AgentFiles) -> Result<Option<Timestamp>, HostError> {
         let secrets = Secrets { client: &self.client, namespace: &self.namespace };
         let draft = SecretDraft {
             name,
@@ -130,8 +137,11 @@ impl KubernetesHost {
                 return Err(HostError::Unavailable(message));
             }
             match secrets.create(&draft).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(None),
                 Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                    if let Found::Ready(created_at) = self.look(name).await? {
+                        return Ok(Some(created_at));
+                    }
                     if let Some(uid) = secrets.uid(name).await.map_err(refused)? {
                         secrets.delete(name, Some(&uid)).await.map_err(refused)?;
                     }

@@ -42,6 +42,15 @@ async fn begun(fake: &Fake) -> KubernetesHost {
     host
 }
 
+/// The API server has the Job as it was made, but for the mark.
+fn stored(fake: &Fake, mark: Option<&str>) {
+    let made = calls(fake, "create jobs").pop().unwrap();
+    let ours = made["metadata"]["annotations"]["kubectl-ado/held"].as_str().unwrap();
+    let mut job = held(1, mark.unwrap_or(ours));
+    job["metadata"]["uid"] = json!("made");
+    fake.with(|server| server.objects.insert("jobs", vec![job]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_has_made_a_job_makes_it_ready_in_two_calls() {
     let fake = Fake::default();
@@ -88,6 +97,7 @@ async fn it_is_not_held_as_long_as_the_watch_shows_what_was() {
 async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     let fake = Fake::default();
     let host = begun(&fake).await;
+    stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
     host.equip(&start(1).name, &files()).await.unwrap();
     let deletions = calls(&fake, "delete secrets");
@@ -95,11 +105,35 @@ async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     assert_eq!(deletions[1]["preconditions"], json!({"uid": "s1"}));
     assert_eq!((fake.count("create secrets"), fake.count("get secrets")), (2, 0));
 
+    fake.with(|server| server.objects.clear());
     let host = begun(&fake).await;
+    stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists"); 9]);
     let error = host.equip(&start(1).name, &files()).await.unwrap_err();
     assert_eq!(error.reason(), "unavailable");
     assert_eq!(fake.count("patch jobs"), 1, "without its Secret it stays as it is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_held_up_leaves_the_secret_alone_of_whoever_was_elected_and_claimed_the_job() {
+    let fake = Fake::default();
+    let host = begun(&fake).await;
+    stored(&fake, Some("him 2026-11-24T08:00:20.000Z"));
+    fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
+    let error = host.equip(&start(1).name, &files()).await.unwrap_err();
+    assert!(error.to_string().contains("was claimed by another"), "{error}");
+    assert_eq!(fake.count("delete secrets"), 0);
+
+    // The other one has made it ready.
+    fake.with(|server| server.objects.clear());
+    let host = begun(&fake).await;
+    let mut ready = job(1);
+    ready["metadata"]["uid"] = json!("made");
+    fake.with(|server| server.objects.insert("jobs", vec![ready]));
+    fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
+    host.equip(&start(1).name, &files()).await.unwrap();
+    assert_eq!((fake.count("delete secrets"), fake.count("patch jobs")), (0, 0));
+    assert_eq!(host.runs().await.unwrap()[0].held, None);
 }
 
 #[tokio::test(start_paused = true)]
