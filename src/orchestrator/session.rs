@@ -145,8 +145,9 @@ impl Session {
     /// Where nobody is elected.
     pub(super) fn without_election(&self) -> Leadership {
         match &self.host {
-            Host::Kubernetes(_) => Leadership::none(),
-            Host::Local(_) => Leadership::alone(),
+            Host::Local(_) if !self.config.run_once => Leadership::alone(),
+            // Beside a single pass there may be another one.
+            Host::Kubernetes(_) | Host::Local(_) => Leadership::none(),
         }
     }
 

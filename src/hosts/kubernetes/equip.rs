@@ -133,6 +133,8 @@ impl KubernetesHost {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind == ErrorKind::AlreadyExists => {
                     if let Some(uid) = secrets.uid(name).await.map_err(refused)? {
+                        // The uid may be that of somebody's who has claimed the run meanwhile.
+                        let Found::Ours(_) = self.look(name).await? else { return Ok(()) };
                         secrets.delete(name, Some(&uid)).await.map_err(refused)?;
                     }
                 }
