@@ -84,10 +84,19 @@ async fn it_is_not_held_as_long_as_the_watch_shows_what_was() {
     assert_eq!(host.runs().await.unwrap()[0].held, None);
 }
 
+/// The Job that was just made, as the API server has it, with this mark or the one that it was made with.
+fn is_stored(fake: &Fake, mark: Option<&str>) {
+    let made = calls(fake, "create jobs")[0]["metadata"]["annotations"]["kubectl-ado/held"].clone();
+    let mut job = held(1, mark.unwrap_or(made.as_str().unwrap()));
+    job["metadata"]["uid"] = json!("made");
+    fake.add("jobs", &job);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     let fake = Fake::default();
     let host = begun(&fake).await;
+    is_stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
     host.equip(&start(1).name, &files()).await.unwrap();
     let deletions = calls(&fake, "delete secrets");
@@ -95,11 +104,25 @@ async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     assert_eq!(deletions[1]["preconditions"], json!({"uid": "s1"}));
     assert_eq!((fake.count("create secrets"), fake.count("get secrets")), (2, 0));
 
+    let fake = Fake::default();
     let host = begun(&fake).await;
+    is_stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists"); 9]);
     let error = host.equip(&start(1).name, &files()).await.unwrap_err();
     assert_eq!(error.reason(), "unavailable");
-    assert_eq!(fake.count("patch jobs"), 1, "without its Secret it stays as it is");
+    assert_eq!(fake.count("patch jobs"), 0, "without its Secret it stays as it is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secret_of_somebody_who_has_claimed_the_job_meanwhile_is_left_alone() {
+    let fake = Fake::default();
+    let host = begun(&fake).await;
+    is_stored(&fake, Some("him 2026-11-24T08:01:00.000Z"));
+    fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
+    let error = host.equip(&start(1).name, &files()).await.unwrap_err();
+    assert!(error.to_string().contains("claimed by another"), "{error}");
+    let deletions = calls(&fake, "delete secrets");
+    assert!(deletions.iter().all(|with| with["dryRun"] == json!(["All"])), "{deletions:?}");
 }
 
 #[tokio::test(start_paused = true)]
