@@ -52,7 +52,7 @@ impl Request {
     }
 
     /// An agent that will be ours to run.
-    pub(super) fn enroll(pool: PoolId, agent: Option<AgentId>, new: &NewAgent, key: &AgentKey) -> Self {
+    pub(super) fn enroll(pool: PoolId, new: &NewAgent, key: &AgentKey) -> Self {
         let capabilities: serde_json::Map<_, _> =
             new.capabilities.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let body = json!({
@@ -64,7 +64,7 @@ impl Request {
             "osDescription": "kubectl-ado",
             "systemCapabilities": capabilities,
         });
-        sent(pool, agent, body, key)
+        sent(pool, None, body, key)
     }
 }
 

@@ -196,6 +196,18 @@ impl AgentSpec {
         image.is_none_or(is_ours) && !template.is_some_and(JobTemplate::has_own_command)
     }
 
+    /// Why agents of this kind in a pod are no just-in-time ones unless that is asked for by name.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&'static str> {
+        match self.os {
+            Os::Windows => Some("an agent on Windows keeps its key in another form"),
+            Os::Linux if !self.starts_as_ours() => {
+                Some("its image or command is not ours; registration: just-in-time asks for it all the same")
+            }
+            Os::Linux => None,
+        }
+    }
+
     /// A fingerprint of all that the template's agents are made from, this program's version included.
     #[must_use]
     pub fn revision(&self) -> String {

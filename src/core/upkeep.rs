@@ -95,10 +95,16 @@ struct Keeper<'a> {
 
 impl Keeper<'_> {
     fn tend(&self, upkeep: &mut Upkeep, spare: &mut [u32]) {
-        let KnownRun { template, agent, is_unseen_at_work, .. } = *self.known;
-        if let Some(held) = &self.run.held {
+        let stops = upkeep.stops.len();
+        self.judge(upkeep, spare);
+        // What is ended is not made ready as well.
+        if let Some(held) = self.run.held.as_ref().filter(|_| upkeep.stops.len() == stops) {
             self.equip(held, upkeep);
         }
+    }
+
+    fn judge(&self, upkeep: &mut Upkeep, spare: &mut [u32]) {
+        let KnownRun { template, agent, is_unseen_at_work, .. } = *self.known;
         if let Some(agent) = agent.filter(|agent| self.sight.roster.is_taken(agent)) {
             self.fence(agent, upkeep);
             return;
@@ -129,7 +135,13 @@ impl Keeper<'_> {
     /// Whoever made it goes on with it. Another one does when that process is known to have stopped, or has had its time.
     fn equip(&self, held: &Held, upkeep: &mut Upkeep) {
         let Patience { identity, elected, retire, .. } = self.patience;
-        if retire || !(held.by == identity || elected || self.is_due(held.since + HOLDS_FOR, upkeep)) {
+        // An agent that is online has its files; only the mark was left. Of a template that is no more, none is wanted.
+        let has_files = self.known.agent.is_some_and(|agent| agent.online);
+        if retire
+            || has_files
+            || self.known.template.is_none()
+            || !(held.by == identity || elected || self.is_due(held.since + HOLDS_FOR, upkeep))
+        {
             return;
         }
         let Run { name, pool, template, .. } = self.run;
@@ -231,7 +243,11 @@ pub(super) fn registrations(
         let reason = match run {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,
-            None if !agent.online && old() && ours() => DeregisterReason::LeftBehind,
+            // One that we registered has a run for as long as it may live; without one, whoever is online there has taken
+            // its key somewhere else.
+            None if (!agent.online || agent.is_registered_in_its_place()) && old() && ours() => {
+                DeregisterReason::LeftBehind
+            }
             None => continue,
         };
         if is_placeholder(agent) || sight.roster.is_taken(agent) {

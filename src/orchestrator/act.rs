@@ -1,7 +1,7 @@
 //! Acting on a plan: the starts, side by side and bounded, holding back where the host just refused. `go_on` is asked
 //! before each action whether it may still begin: another orchestrator may lead by then, or it is time to stop.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use futures::{StreamExt, future::ready, stream};
 use tokio::time::Instant;
@@ -59,6 +59,8 @@ pub(super) struct Sides<'a, A, H> {
     pub(super) policy: &'a Policy,
     /// The numbers of the pools that are known.
     pub(super) numbers: HashMap<String, PoolId>,
+    /// Whether we may still act: a step that changes what another one has begun by then would undo it.
+    pub(super) go_on: &'a dyn Fn() -> bool,
 }
 
 impl<A: AzureDevOps, H: AgentHost> Sides<'_, A, H> {
@@ -78,14 +80,15 @@ impl<A: AzureDevOps, H: AgentHost> Sides<'_, A, H> {
         let started = self.host.start(run).await?;
         if started == Started::Created && equip::is_held(run) {
             let agent = equip::new_agent(self.policy, &run.pool, &run.template, &run.name);
-            equip::finish(self.azure_devops, self.host, self.number(&run.pool)?, &agent).await?;
+            equip::finish(self.azure_devops, self.host, self.number(&run.pool)?, &agent, self.go_on).await?;
         }
         Ok(started)
     }
 
     async fn equip(&self, run: &EquipRun) -> Result<(), HostError> {
         let agent = equip::new_agent(self.policy, &run.pool, &run.template, &run.name);
-        equip::take_up(self.azure_devops, self.host, self.number(&run.pool)?, run, &agent).await
+        self.host.claim(run).await?;
+        equip::finish(self.azure_devops, self.host, self.number(&run.pool)?, &agent, self.go_on).await
     }
 
     fn number(&self, pool: &str) -> Result<PoolId, HostError> {
@@ -94,21 +97,31 @@ impl<A: AzureDevOps, H: AgentHost> Sides<'_, A, H> {
     }
 }
 
-/// Makes runs ready that were seen waiting for it, telling `report` of each as it comes out.
+/// Makes runs ready that were seen waiting for it, telling `report` of each as it comes out. What is refused for one is held
+/// back for the others of its kind.
 pub(super) async fn equip_runs<A: AzureDevOps, H: AgentHost>(
     sides: &Sides<'_, A, H>,
     equips: Vec<EquipRun>,
-    go_on: impl Fn() -> bool,
+    holds: &mut Holds,
     mut report: impl FnMut(&EquipRun, Result<(), HostError>),
 ) {
+    let kind_of = |run: &EquipRun| (run.pool.clone(), run.template.clone());
+    let holds = RefCell::new(holds);
     let mut equipping = stream::iter(equips)
-        .take_while(|_| ready(go_on()))
+        .take_while(|_| ready((sides.go_on)()))
+        .filter(|run| ready(!holds.borrow().holds(&kind_of(run), Instant::now())))
         .map(async |run| {
             let result = sides.equip(&run).await;
             (run, result)
         })
         .buffer_unordered(CONCURRENT_STARTS);
     while let Some((run, result)) = equipping.next().await {
+        match &result {
+            Ok(()) => drop(holds.borrow_mut().0.remove(&kind_of(&run))),
+            // A name that is taken says nothing about the next one.
+            Err(HostError::Collision { .. }) => {}
+            Err(_) => drop(holds.borrow_mut().refused(&kind_of(&run), Instant::now())),
+        }
         report(&run, result);
     }
 }

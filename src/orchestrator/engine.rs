@@ -27,9 +27,9 @@ use super::{
     trouble,
 };
 use crate::{
-    azure_devops::AzureDevOps,
+    azure_devops::{AzureDevOps, Error},
     config::Polling,
-    core::{Plan, Policy, PoolSnapshot, Snapshot, StopReason, plan},
+    core::{AgentAction, AgentChange, Plan, Policy, PoolSnapshot, Snapshot, StopReason, plan},
     hosts::AgentHost,
 };
 
@@ -238,12 +238,14 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let busy = decided.pools.iter().flat_map(|pool| pool.busy.iter().cloned()).collect();
         self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
 
+        if self.leadership.may_act() {
+            let marked = self.host.mark_busy(&busy).await;
+            self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
+        }
         self.carry_out(decided, stop, &mut outcome).await;
         if !self.leadership.may_act() {
             return outcome;
         }
-        let marked = self.host.mark_busy(&busy).await;
-        self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
         if let Err(error) = self.host.tidy(&runs).await {
             self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
             outcome.failures += 1;
@@ -273,7 +275,20 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let Plan { starts, equips, stops, agents, .. } = decided;
         let go_on = || leadership.may_act() && !stop.is_wanted();
         let numbers = policy.pools.iter().zip(&*pools).filter_map(|(pool, state)| Some((pool.name.clone(), state.id?)));
-        let sides = Sides { azure_devops: *azure_devops, host: *host, policy: &*policy, numbers: numbers.collect() };
+        let numbers = numbers.collect();
+        let sides = Sides { azure_devops: *azure_devops, host: *host, policy: &*policy, numbers, go_on: &go_on };
+        let numbered = |actions: Vec<AgentAction>| {
+            let number = |action: AgentAction| Some((*sides.numbers.get(action.pool.as_str())?, action));
+            actions.into_iter().filter_map(number).collect::<Vec<_>>()
+        };
+        // A second job must not land on an agent, however many others are started meanwhile.
+        let (fences, agents): (Vec<_>, Vec<_>) =
+            agents.into_iter().partition(|action| matches!(action.change, AgentChange::Disable(..)));
+        let mut changed = |action: &AgentAction, result: Result<(), Error>| {
+            journal.changed(action, &result);
+            board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
+        };
+        change_agents(*azure_devops, numbered(fences), go_on, &mut changed).await;
         stop_runs(&sides, stops, go_on, |run, result| {
             journal.stopped(run, &result);
             if let StopReason::NeverCame(trouble) = &run.reason {
@@ -285,7 +300,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
         })
         .await;
-        equip_runs(&sides, equips, go_on, |run, result| {
+        equip_runs(&sides, equips, holds, |run, result| {
             journal.equipped(run, &result);
             let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name));
             board.started(&run.pool, &run.template, refusal);
@@ -310,9 +325,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
         })
         .await;
-        let numbered =
-            agents.into_iter().filter_map(|action| Some((*sides.numbers.get(action.pool.as_str())?, action)));
-        change_agents(*azure_devops, numbered.collect(), go_on, |action, result| {
+        change_agents(*azure_devops, numbered(agents), go_on, |action, result| {
             journal.changed(action, &result);
             board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     azure_devops::{AzureDevOps, Error, NewAgent, PoolId},
-    core::{EquipRun, INSTALLATION_CAPABILITY, Policy, REGISTRATION_CAPABILITY, Recipe, StartRun},
+    core::{INSTALLATION_CAPABILITY, Policy, REGISTRATION_CAPABILITY, Recipe, StartRun},
     hosts::{AgentHost, HostError},
 };
 
@@ -22,27 +22,28 @@ pub(super) fn new_agent(policy: &Policy, pool: &str, template: &str, name: &str)
     }
 }
 
-/// Makes the run ready that we have just made, and that waits for it.
+/// Makes a run ready that is ours to make ready. `go_on` is asked before each step: somebody else may have begun it anew by
+/// then, and a registration of ours would make theirs worthless.
 pub(super) async fn finish<A: AzureDevOps, H: AgentHost>(
     azure_devops: &A,
     host: &H,
     pool: PoolId,
     agent: &NewAgent,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<(), HostError> {
+    let stands_back = || {
+        let message =
+            format!("the agent \"{}\" is left to another orchestrator, or to a later start of this one", agent.name);
+        HostError::Unavailable(message)
+    };
+    if !go_on() {
+        return Err(stands_back());
+    }
     let files = azure_devops.enroll(pool, agent).await.map_err(|error| not_registered(agent, &error))?;
+    if !go_on() {
+        return Err(stands_back());
+    }
     host.equip(&agent.name, &files).await
-}
-
-/// Makes a run ready that was seen waiting for it.
-pub(super) async fn take_up<A: AzureDevOps, H: AgentHost>(
-    azure_devops: &A,
-    host: &H,
-    pool: PoolId,
-    run: &EquipRun,
-    agent: &NewAgent,
-) -> Result<(), HostError> {
-    host.claim(run).await?;
-    finish(azure_devops, host, pool, agent).await
 }
 
 /// Whether the run waits for its files after it was made.

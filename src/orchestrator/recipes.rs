@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
-    azure_devops::{AzureDevOps, Error, PoolId, Proof},
+    azure_devops::{AzureDevOps, Error, PoolId, Proof, ProofStep},
     config::Registration,
     core::{AgentTemplate, Policy, PoolSnapshot, Recipe, placeholder},
 };
@@ -17,6 +17,9 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// When it is first tried again where there was no answer; then after twice that time, and so on.
 const SOON: Duration = Duration::from_secs(30);
+
+/// The pools wait meanwhile. Four calls that are answered at all take a second.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Said until it was tried.
 const UNTRIED: &str = "whether the organization carries more could not be tried yet";
@@ -105,7 +108,11 @@ impl Recipes {
             Some((id, agent, placeholder))
         });
         let Some((pool, agent, placeholder)) = candidates.next() else { return std::mem::take(&mut self.carries) };
-        let Proof { failed, .. } = azure_devops.prove(pool, agent, &placeholder).await;
+        let proof = timeout(PATIENCE, azure_devops.prove(pool, agent, &placeholder)).await;
+        let failed = match proof {
+            Ok(Proof { failed, .. }) => failed,
+            Err(_) => Some((ProofStep::SignIn, Error::Unreachable(format!("no answer within {PATIENCE:?}")))),
+        };
         match failed {
             None => {
                 if !matches!(self.carries, Carries::Yes) {

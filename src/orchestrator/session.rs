@@ -10,7 +10,7 @@ use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, 
 use crate::{
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
-    config::{AgentSpec, Config, HostConfig, Os},
+    config::{AgentSpec, Config, HostConfig},
     core::{Installation, LeaseTiming, OrchestratorReport, OrganizationReport, lease_name},
     hosts::{Host, HostError, Reached},
 };
@@ -135,15 +135,8 @@ impl Session {
     pub(super) fn wishes(&self) -> Wishes {
         let in_pods = matches!(self.host, Host::Kubernetes(_));
         let wish = |spec: &AgentSpec| {
-            let obstacle = match spec.os {
-                // Everywhere else, they start as we let them.
-                _ if !in_pods => None,
-                Os::Windows => Some("an agent on Windows keeps its key in another form"),
-                Os::Linux if !spec.starts_as_ours() => {
-                    Some("its image or command is not ours; registration: just-in-time asks for it all the same")
-                }
-                Os::Linux => None,
-            };
+            // Everywhere else, they start as we let them.
+            let obstacle = spec.obstacle().filter(|_| in_pods);
             Wish { registration: spec.registration, obstacle: obstacle.map(str::to_owned) }
         };
         self.config.agents.iter().map(|(of, spec)| (of.clone(), wish(spec))).collect()
@@ -152,8 +145,9 @@ impl Session {
     /// Where nobody is elected.
     pub(super) fn without_election(&self) -> Leadership {
         match &self.host {
-            Host::Kubernetes(_) => Leadership::none(),
-            Host::Local(_) => Leadership::alone(),
+            Host::Local(_) if !self.config.run_once => Leadership::alone(),
+            // Beside a single pass there may be another one.
+            Host::Kubernetes(_) | Host::Local(_) => Leadership::none(),
         }
     }
 

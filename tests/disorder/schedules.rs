@@ -126,7 +126,7 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
                     if seeds.end - seeds.start == 1 {
                         println!("{}", lines.join("\n"));
                     }
-                    for (count, what) in [(&enrolled, " the key "), (&again, "azure devops, give agent")] {
+                    for (count, what) in [(&enrolled, " the key "), (&again, " is registered anew")] {
                         let found =
                             lines.iter().filter(|line| line.contains(what) && !line.contains("placeholder")).count();
                         count.fetch_add(found, Ordering::Relaxed);
@@ -151,7 +151,7 @@ fn after_a_thousand_storms_there_are_as_many_jobs_as_job_requests() {
     println!("{exact} of {all} schedules had exactly as many Jobs as served jobs");
     let [enrolled, again, strangers] = [enrolled, again, strangers].map(AtomicUsize::into_inner);
     println!(
-        "{enrolled} registrations in an agent's place, {again} of them with another key; {strangers} agents that could not \
+        "{enrolled} registrations in an agent's place, {again} of them anew; {strangers} agents that could not \
          sign in"
     );
     assert!(all == 1 || enrolled > again && again > 10, "too little happened: {enrolled}, {again}");

@@ -89,3 +89,35 @@ fn the_registration_of_an_ended_run_goes_at_once() {
     let ended = |change: &AgentChange| matches!(change, AgentChange::Deregister(_, DeregisterReason::Ended));
     assert!(plan.agents.iter().any(|action| ended(&action.change)), "{plan:?}");
 }
+
+#[test]
+fn what_is_ended_is_not_made_ready_as_well() {
+    let late = Run { created_at: at(-400), ..held("me", 400) };
+    let plan = decide(&simple(), &snapshot(vec![request(1, &[])], vec![late], vec![]));
+    assert_eq!((plan.stops.len(), plan.equips.len()), (1, 0), "{plan:?}");
+}
+
+#[test]
+fn an_agent_that_is_online_has_its_files_whatever_the_mark_says() {
+    let online = Agent { online: true, ..enrolled(1, "r1") };
+    let plan = decide(&simple(), &snapshot(vec![request(1, &[])], vec![held("me", 5)], vec![online]));
+    assert!(plan.equips.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn no_run_of_a_template_that_is_no_more_is_made_ready() {
+    let other = Run { template: "gone".into(), ..held("me", 5) };
+    let plan = decide(&simple(), &snapshot(vec![], vec![other], vec![]));
+    assert!(plan.equips.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn whoever_is_online_with_a_key_of_ours_and_without_a_run_is_removed() {
+    let stolen = Agent { online: true, created_at: Some(at(-120)), ..enrolled(1, "r1") };
+    let plan = decide(&simple(), &snapshot(vec![], vec![], vec![stolen.clone()]));
+    let left = |change: &AgentChange| matches!(change, AgentChange::Deregister(_, DeregisterReason::LeftBehind));
+    assert!(plan.agents.iter().any(|action| left(&action.change)), "{plan:?}");
+    let busy = Agent { assigned: Some(RequestId(7)), ..stolen };
+    let plan = decide(&simple(), &snapshot(vec![running(7, &busy)], vec![], vec![busy]));
+    assert!(!plan.agents.iter().any(|action| left(&action.change)), "not one that Azure DevOps believes at work");
+}

@@ -168,7 +168,8 @@ async fn render_makes_the_job_that_serve_makes() {
     assert_eq!(ours["containers"][0]["env"], theirs["containers"][0]["env"]);
     assert_eq!(ours["containers"][0]["volumeMounts"], theirs["containers"][0]["volumeMounts"]);
     assert_eq!(ours["securityContext"], theirs["securityContext"]);
-    assert!(ours["volumes"][0]["secret"]["secretName"].as_str().unwrap().starts_with("kubectl-ado-token-"));
+    assert_eq!(ours["volumes"], theirs["volumes"]);
+    assert_eq!(ours["volumes"][0]["secret"]["secretName"], rendered["metadata"]["name"], "the files of this one agent");
 }
 
 #[test]

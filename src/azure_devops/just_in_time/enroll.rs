@@ -54,8 +54,10 @@ impl RestClient {
         pool: PoolId,
         agent: &NewAgent,
     ) -> Result<AgentFiles, Error> {
-        let key = self.new_key().await?;
-        let first = self.caller.submit::<EnrolledJson>(&Request::enroll(pool, None, agent, &key)).await;
+        // Before the registration: whoever is registered should have its files soon.
+        let (key, packages) = tokio::join!(self.new_key(), self.packages());
+        let key = key?;
+        let first = self.caller.submit::<EnrolledJson>(&Request::enroll(pool, agent, &key)).await;
         let enrolled = match first {
             Ok(enrolled) => enrolled,
             Err(Failure::Final(Error::Taken(said))) => self.enroll_again(pool, agent, &key, said).await?,
@@ -72,12 +74,13 @@ impl RestClient {
         };
         let mut files = files(&enrolled.server_url(self.caller.base()), &registered, &key);
         files.extend(self.network.files());
-        files.insert("packages", self.packages().await.into());
+        files.insert("packages", packages.into());
         Ok(files)
     }
 
-    /// The name is taken. By us, when we or another process of this installation were interrupted: then whoever had the
-    /// former key never came online with it, and this one takes its place.
+    /// The name is taken. By us, when we or another process of this installation were interrupted, or when a run of that name
+    /// has ended and its registration was not removed yet. That one goes and a new one comes: it has another number, so that
+    /// whoever still means to remove the old one does not meet it, and nothing of a former agent's life stands against it.
     async fn enroll_again(
         &self,
         pool: PoolId,
@@ -88,16 +91,17 @@ impl RestClient {
         let request = Request::agents_named(pool, &agent.name);
         let page = self.caller.get::<List<AgentJson>>(&request, None, self.caller.deadline()).await?;
         let is_it = |other: &&Agent| other.name.eq_ignore_ascii_case(&agent.name);
-        let Some(there) = page.content.0.iter().find(is_it) else {
-            return Err(Error::Gone(format!(
-                "the agent \"{}\" was there and is gone; a later pass goes on",
-                agent.name
-            )));
-        };
-        if there.installation() != Some(agent.installation.as_str()) || there.online {
-            return Err(Error::Taken(said));
+        if let Some(there) = page.content.0.iter().find(is_it) {
+            let is_ours = there.installation() == Some(agent.installation.as_str());
+            if !is_ours || there.online || there.assigned.is_some() {
+                return Err(Error::Taken(said));
+            }
+            match self.caller.change(&Request::deregister(pool, there.id)).await {
+                Ok(()) | Err(Failure::Gone(_)) => {}
+                Err(failure) => return Err(failure.into()),
+            }
         }
-        Ok(self.caller.submit(&Request::enroll(pool, Some(there.id), agent, key)).await?)
+        Ok(self.caller.submit(&Request::enroll(pool, agent, key)).await?)
     }
 
     pub(super) async fn new_key(&self) -> Result<AgentKey, Error> {

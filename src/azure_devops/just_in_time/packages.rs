@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::azure_devops::{
     RestClient,
@@ -17,6 +20,12 @@ const PLATFORMS: [&str; 4] = ["linux-x64", "linux-arm64", "linux-musl-x64", "osx
 
 /// How long an answer is believed. A new agent comes every few weeks.
 const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// How long it is done without after there was no answer.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// No agent waits longer for it: most images have the software.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The last answer, as the file `packages` says it: for each platform a line with its name, the address, and the SHA-256.
 #[derive(Debug, Default)]
@@ -48,9 +57,16 @@ impl RestClient {
     /// The file `packages`. Empty where nobody tells: an image that has the agent does not need it.
     pub(super) async fn packages(&self) -> String {
         let mut known = self.packages.0.lock().await;
-        if let Some((_, lines)) = known.as_ref().filter(|(at, _)| at.elapsed() < LIFETIME) {
+        let holds = |lines: &String| if lines.is_empty() { AGAIN } else { LIFETIME };
+        if let Some((_, lines)) = known.as_ref().filter(|(at, lines)| at.elapsed() < holds(lines)) {
             return lines.clone();
         }
+        let asked = timeout(PATIENCE, self.ask_for_packages()).await;
+        let lines = asked.unwrap_or_default();
+        known.insert((Instant::now(), lines)).1.clone()
+    }
+
+    async fn ask_for_packages(&self) -> String {
         let mut lines = String::new();
         for platform in PLATFORMS {
             let request = Request::package(platform);
@@ -61,12 +77,9 @@ impl RestClient {
                         lines.push('\n');
                     }
                 }
-                Err(failure) => {
-                    tracing::debug!(platform, ?failure, "the agent's package was not found");
-                    return lines;
-                }
+                Err(failure) => tracing::debug!(platform, ?failure, "the agent's package was not found"),
             }
         }
-        known.insert((Instant::now(), lines)).1.clone()
+        lines
     }
 }

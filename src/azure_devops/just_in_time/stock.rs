@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::available_parallelism,
 };
 
@@ -19,12 +22,13 @@ pub(in crate::azure_devops) struct KeyStock {
     ready: Arc<Mutex<VecDeque<AgentKey>>>,
     /// One place for each core: more at once would only make each of them slower.
     makers: Arc<Semaphore>,
+    refilling: Arc<AtomicBool>,
 }
 
 impl Default for KeyStock {
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self { ready: Arc::default(), makers: Arc::new(Semaphore::new(cores)) }
+        Self { ready: Arc::default(), makers: Arc::new(Semaphore::new(cores)), refilling: Arc::default() }
     }
 }
 
@@ -36,11 +40,12 @@ impl KeyStock {
     /// The system has no random numbers to give.
     pub(super) async fn take(&self) -> Result<AgentKey, KeyError> {
         let ready = self.ready().pop_front();
-        self.refill();
-        match ready {
+        let key = match ready {
             Some(key) => Ok(key),
             None => self.make().await,
-        }
+        };
+        self.refill();
+        key
     }
 
     async fn make(&self) -> Result<AgentKey, KeyError> {
@@ -52,18 +57,21 @@ impl KeyStock {
         made.await.map_err(|error| KeyError::new(format!("the work on it broke off: {error}")))?
     }
 
-    /// Makes what is missing while nobody else makes keys: whoever waits for one comes first.
+    /// Makes what is missing, one after the other, while nobody waits for a key of their own: whoever does comes first.
     fn refill(&self) {
-        let Ok(place) = Arc::clone(&self.makers).try_acquire_owned() else { return };
-        let ready = Arc::clone(&self.ready);
+        if self.refilling.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Self { ready, makers, refilling } = self.clone();
         spawn_blocking(move || {
-            let _place = place;
             let missing = || READY > ready.lock().unwrap_or_else(PoisonError::into_inner).len();
-            if missing()
-                && let Ok(key) = AgentKey::generate()
+            while missing()
+                && let Ok(_place) = makers.try_acquire()
             {
+                let Ok(key) = AgentKey::generate() else { break };
                 ready.lock().unwrap_or_else(PoisonError::into_inner).push_back(key);
             }
+            refilling.store(false, Ordering::Relaxed);
         });
     }
 

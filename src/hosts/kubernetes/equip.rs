@@ -76,13 +76,8 @@ impl KubernetesHost {
             },
         };
         self.grips.insert(name, Grip { tried: true, ..grip.clone() });
-        match self.put_files(name, &grip, files).await? {
-            None => self.resume(name, &grip).await,
-            Some(created_at) => {
-                self.is_ready(name, created_at);
-                Ok(())
-            }
-        }
+        self.put_files(name, &grip, files).await?;
+        self.resume(name, &grip).await
     }
 
     /// What the watch says of it.
@@ -118,10 +113,8 @@ impl KubernetesHost {
 
     /// Makes the Secret. One that is there is from an attempt that was given up: nobody knows whether it fits the key that
     /// the agent is registered with now, so it goes first. It goes by its uid: a deletion that arrives late must not take
-    /// its successor. And it goes only while the Job is ours: whoever was elected claims at once what one who was held up
-    /// still takes for its own, and then the Secret is theirs and perhaps in use. If the Job is ready already, it was made
-    /// at the moment that is given.
-    async fn put_files(&self, name: &str, grip: &Grip, files: &AgentFiles) -> Result<Option<Timestamp>, HostError> {
+    /// its successor.
+    async fn put_files(&self, name: &str, grip: &Grip, files: &AgentFiles) -> Result<(), HostError> {
         let secrets = Secrets { client: &self.client, namespace: &self.namespace };
         let draft = SecretDraft {
             name,
@@ -137,12 +130,11 @@ impl KubernetesHost {
                 return Err(HostError::Unavailable(message));
             }
             match secrets.create(&draft).await {
-                Ok(()) => return Ok(None),
+                Ok(()) => return Ok(()),
                 Err(error) if error.kind == ErrorKind::AlreadyExists => {
-                    if let Found::Ready(created_at) = self.look(name).await? {
-                        return Ok(Some(created_at));
-                    }
                     if let Some(uid) = secrets.uid(name).await.map_err(refused)? {
+                        // The uid may be that of somebody's who has claimed the run meanwhile.
+                        let Found::Ours(_) = self.look(name).await? else { return Ok(()) };
                         secrets.delete(name, Some(&uid)).await.map_err(refused)?;
                     }
                 }

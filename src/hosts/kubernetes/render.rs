@@ -8,7 +8,7 @@ use super::{
     job::{Grant, JobSettings, make_job},
 };
 use crate::{
-    config::{Config, SecretKey},
+    config::{Config, Registration, SecretKey},
     core::{Installation, Purpose, Recipe, StartRun, run_name},
     hosts::HostError,
 };
@@ -49,7 +49,12 @@ pub fn render(
         purpose,
         attempt: 1,
         revision: policy.revision.clone(),
-        recipe: policy.recipe,
+        recipe: match agent.registration {
+            Registration::Only(recipe) => recipe,
+            // What `serve` makes as soon as it has seen that the organization carries it.
+            Registration::Auto if agent.obstacle().is_none() => Recipe::JustInTime,
+            Registration::Auto => Recipe::Token,
+        },
     };
     // A Secret of our making is named by a hash of the token, which is not known here.
     let token = settings.token_secret.clone();

@@ -24,6 +24,12 @@ use crate::{
 /// Asks for an answer without the object itself.
 pub(super) const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
+/// Files that are no secret: they are long, and to look for parts of them would take long.
+const OPEN: [&str; 4] = [".proxy", ".proxybypass", "ca.pem", "packages"];
+
+/// The most bytes of a refusal that are looked through.
+const LONGEST: usize = 8 * 1024;
+
 /// So many characters in a row of what is secret do not stand in a text by chance.
 const TELLING: usize = 16;
 
@@ -133,7 +139,9 @@ impl Deleted {
 fn blacked_out(error: kube::Error, draft: &SecretDraft<'_>) -> kube::Error {
     match error {
         kube::Error::Api(mut status) => {
-            let forms: Vec<String> = draft.data.values().flat_map(|value| forms(value.expose_secret())).collect();
+            let secret = draft.data.iter().filter(|(name, _)| !OPEN.contains(name));
+            let forms: Vec<String> = secret.flat_map(|(_, value)| forms(value.expose_secret())).collect();
+            status.message.truncate(status.message.floor_char_boundary(LONGEST));
             status.message = black_out(&status.message, &forms, draft.name);
             status.details = status.details.map(|mut details| {
                 for cause in &mut details.causes {

@@ -159,7 +159,8 @@ impl LocalHost {
         self.shared.folder.log(name)
     }
 
-    /// Waits until no run is live, for RUN_ONCE. Gives the names of those that still are when time is up; without
+    /// Waits until no run is live, for RUN_ONCE. One that waits for its files is not waited for: only another pass can give
+    /// them. Gives the names of those that still are when time is up; without
     /// `patience` it waits for as long as it takes.
     ///
     /// # Errors
@@ -168,7 +169,9 @@ impl LocalHost {
     pub async fn wait_until_all_ended(&self, patience: Option<Duration>) -> Result<Vec<String>, HostError> {
         let started = Instant::now();
         loop {
-            let live: Vec<_> = self.runs().await?.into_iter().filter(Run::is_live).map(|run| run.name).collect();
+            let live = self.runs().await?;
+            let live = live.into_iter().filter(|run| run.is_live() && run.held.is_none());
+            let live: Vec<_> = live.map(|run| run.name).collect();
             if live.is_empty() || patience.is_some_and(|patience| started.elapsed() >= patience) {
                 return Ok(live);
             }

@@ -6,7 +6,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::{
-    azure_devops::{AgentFiles, NewAgent, ProofStep},
+    azure_devops::{AgentFiles, NewAgent},
     core::{Agent, AgentId, Installation, JobRequest, ParallelJobs, Placeholder},
     orchestrator::fixtures::policy,
 };

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use kubectl_ado::{
-    azure_devops::{AgentFiles, Error, NewAgent, PoolId, Proof, ProofStep},
+    azure_devops::{AgentFiles, AzureDevOps as _, Error, NewAgent, PoolId, Proof, ProofStep},
     core::{Agent, AgentId, Placeholder},
     sandbox::{
         AgentSpec, State,
@@ -27,12 +27,15 @@ impl FakeAzureDevOps {
         let spec = offering(&agent.name, &agent.capabilities);
         let id = match self.give_key(pool, None, spec.clone(), &serial).await {
             Err(Error::Taken(said)) => {
-                let there = self.named(pool, &agent.name).await?;
-                let there = there.ok_or_else(|| Error::Gone(format!("the agent \"{}\" is gone", agent.name)))?;
-                if there.installation() != Some(agent.installation.as_str()) || there.online {
-                    return Err(Error::Taken(said));
+                if let Some(there) = self.named(pool, &agent.name).await? {
+                    let is_ours = there.installation() == Some(agent.installation.as_str());
+                    if !is_ours || there.online || there.assigned.is_some() {
+                        return Err(Error::Taken(said));
+                    }
+                    self.storm.log.note(format!("{} is registered anew", agent.name));
+                    self.deregister(pool, there.id).await?;
                 }
-                self.give_key(pool, Some(there.id), spec, &serial).await?
+                self.give_key(pool, None, spec, &serial).await?
             }
             other => other?,
         };

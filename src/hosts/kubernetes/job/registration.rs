@@ -36,8 +36,8 @@ const NOT_IN_AN_INIT_CONTAINER: [&str; 8] = [
     "startupProbe",
 ];
 
-/// The agent finds its files in a Secret that is made when the Job is there. Nothing in its container leads to a token of
-/// the organization, whatever the template says.
+/// The agent finds its files in a Secret that is made when the Job is there. No variable of its container leads to a token of
+/// the organization; what a template brings otherwise (`envFrom`, a mounted file) is its owner's, and stays.
 pub(super) fn from_secret(
     pod: &mut Node<'_>,
     agent: usize,

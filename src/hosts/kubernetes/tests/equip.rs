@@ -42,15 +42,6 @@ async fn begun(fake: &Fake) -> KubernetesHost {
     host
 }
 
-/// The API server has the Job as it was made, but for the mark.
-fn stored(fake: &Fake, mark: Option<&str>) {
-    let made = calls(fake, "create jobs").pop().unwrap();
-    let ours = made["metadata"]["annotations"]["kubectl-ado/held"].as_str().unwrap();
-    let mut job = held(1, mark.unwrap_or(ours));
-    job["metadata"]["uid"] = json!("made");
-    fake.with(|server| server.objects.insert("jobs", vec![job]));
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_has_made_a_job_makes_it_ready_in_two_calls() {
     let fake = Fake::default();
@@ -93,11 +84,19 @@ async fn it_is_not_held_as_long_as_the_watch_shows_what_was() {
     assert_eq!(host.runs().await.unwrap()[0].held, None);
 }
 
+/// The Job that was just made, as the API server has it, with this mark or the one that it was made with.
+fn is_stored(fake: &Fake, mark: Option<&str>) {
+    let made = calls(fake, "create jobs")[0]["metadata"]["annotations"]["kubectl-ado/held"].clone();
+    let mut job = held(1, mark.unwrap_or(made.as_str().unwrap()));
+    job["metadata"]["uid"] = json!("made");
+    fake.add("jobs", &job);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     let fake = Fake::default();
     let host = begun(&fake).await;
-    stored(&fake, None);
+    is_stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
     host.equip(&start(1).name, &files()).await.unwrap();
     let deletions = calls(&fake, "delete secrets");
@@ -105,35 +104,25 @@ async fn a_secret_that_is_there_goes_by_its_uid_and_is_made_anew() {
     assert_eq!(deletions[1]["preconditions"], json!({"uid": "s1"}));
     assert_eq!((fake.count("create secrets"), fake.count("get secrets")), (2, 0));
 
-    fake.with(|server| server.objects.clear());
+    let fake = Fake::default();
     let host = begun(&fake).await;
-    stored(&fake, None);
+    is_stored(&fake, None);
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists"); 9]);
     let error = host.equip(&start(1).name, &files()).await.unwrap_err();
     assert_eq!(error.reason(), "unavailable");
-    assert_eq!(fake.count("patch jobs"), 1, "without its Secret it stays as it is");
+    assert_eq!(fake.count("patch jobs"), 0, "without its Secret it stays as it is");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_held_up_leaves_the_secret_alone_of_whoever_was_elected_and_claimed_the_job() {
+async fn the_secret_of_somebody_who_has_claimed_the_job_meanwhile_is_left_alone() {
     let fake = Fake::default();
     let host = begun(&fake).await;
-    stored(&fake, Some("him 2026-11-24T08:00:20.000Z"));
+    is_stored(&fake, Some("him 2026-11-24T08:01:00.000Z"));
     fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
     let error = host.equip(&start(1).name, &files()).await.unwrap_err();
-    assert!(error.to_string().contains("was claimed by another"), "{error}");
-    assert_eq!(fake.count("delete secrets"), 0);
-
-    // The other one has made it ready.
-    fake.with(|server| server.objects.clear());
-    let host = begun(&fake).await;
-    let mut ready = job(1);
-    ready["metadata"]["uid"] = json!("made");
-    fake.with(|server| server.objects.insert("jobs", vec![ready]));
-    fake.with(|server| server.refused_once = vec![("create secrets", 409, "AlreadyExists")]);
-    host.equip(&start(1).name, &files()).await.unwrap();
-    assert_eq!((fake.count("delete secrets"), fake.count("patch jobs")), (0, 0));
-    assert_eq!(host.runs().await.unwrap()[0].held, None);
+    assert!(error.to_string().contains("claimed by another"), "{error}");
+    let deletions = calls(&fake, "delete secrets");
+    assert!(deletions.iter().all(|with| with["dryRun"] == json!(["All"])), "{deletions:?}");
 }
 
 #[tokio::test(start_paused = true)]
