@@ -169,14 +169,14 @@ fn crash_everywhere(way: Way, before: &impl AsyncFn(&Scene), expected: &[(&str, 
     panic!("a pass does not come to its end");
 }
 
-fn of_the_first_pass(way: Way) {
+fn of_the_first_pass(way: Way) -> u64 {
     let expected = [("1", "1"), ("2", "1"), ("3", "1")];
     let points = crash_everywhere(way, &async |scene: &Scene| scene.queue(3), &expected);
-    println!("{points} await points");
     assert!(points > 10, "a pass has more await points than {points}");
+    points
 }
 
-fn of_a_pass_that_replaces_an_agent(way: Way) {
+fn of_a_pass_that_replaces_an_agent(way: Way) -> u64 {
     let before = async |scene: &Scene| {
         scene.queue(1);
         scene.pass().await;
@@ -184,12 +184,12 @@ fn of_a_pass_that_replaces_an_agent(way: Way) {
         sleep(Duration::from_secs(60)).await;
     };
     let points = crash_everywhere(way, &before, &[("1", "1"), ("1", "2")]);
-    println!("{points} await points");
     assert!(points > 10, "a pass has more await points than {points}");
+    points
 }
 
 /// For each death of the one before that leaves a held Job.
-fn of_a_pass_that_takes_up_a_held_job(way: Way) {
+fn of_a_pass_that_takes_up_a_held_job(way: Way) -> u64 {
     let mut left = 0;
     for first in 1..MANY {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -213,34 +213,36 @@ fn of_a_pass_that_takes_up_a_held_job(way: Way) {
             break;
         }
     }
-    println!("{left} deaths that leave a held Job, each followed by one at every await point");
     assert!(left > 3, "{left} deaths left a held Job");
+    left
 }
 
 #[test]
 fn a_crash_at_any_await_point_of_the_first_pass_leaves_one_job_for_each_request() {
-    of_the_first_pass(TOKEN);
+    println!("{} await points", of_the_first_pass(TOKEN));
 }
 
 #[test]
 fn a_crash_at_any_await_point_of_a_pass_that_replaces_an_agent_leaves_one_job_for_each_attempt() {
-    of_a_pass_that_replaces_an_agent(TOKEN);
+    println!("{} await points", of_a_pass_that_replaces_an_agent(TOKEN));
 }
 
 #[test]
 fn a_crash_at_any_await_point_of_registering_agents_leaves_nothing_half_done() {
-    of_the_first_pass(JUST_IN_TIME);
-    of_the_first_pass(ELECTED);
+    println!("{} and {} await points", of_the_first_pass(JUST_IN_TIME), of_the_first_pass(ELECTED));
 }
 
 #[test]
 fn a_crash_at_any_await_point_of_replacing_a_registered_agent_leaves_nothing_half_done() {
-    of_a_pass_that_replaces_an_agent(JUST_IN_TIME);
-    of_a_pass_that_replaces_an_agent(ELECTED);
+    println!(
+        "{} and {} await points",
+        of_a_pass_that_replaces_an_agent(JUST_IN_TIME),
+        of_a_pass_that_replaces_an_agent(ELECTED)
+    );
 }
 
 #[test]
 fn a_crash_at_any_await_point_of_taking_up_what_a_dead_one_left_leaves_nothing_half_done() {
-    of_a_pass_that_takes_up_a_held_job(JUST_IN_TIME);
-    of_a_pass_that_takes_up_a_held_job(ELECTED);
+    let left = [JUST_IN_TIME, ELECTED].map(of_a_pass_that_takes_up_a_held_job);
+    println!("{left:?} deaths that leave a held Job, each followed by one at every await point");
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use kube::{Api, Client, api::ListParams};
-use kubectl_ado::core::{REGISTRATION_CAPABILITY, Recipe};
+use kubectl_ado::{
+    core::{REGISTRATION_CAPABILITY, Recipe},
+    sandbox::state::Pool,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,7 +69,7 @@ impl Remains {
         let live: BTreeSet<&str> =
             self.jobs.iter().filter(|job| is_live(job)).filter_map(|job| job["metadata"]["name"].as_str()).collect();
         organization.see(|state| {
-            let agents = state.pools().flat_map(|pool| pool.agents());
+            let agents = state.pools().flat_map(Pool::agents);
             let ours = agents.filter(|agent| {
                 agent.system_capabilities.get(REGISTRATION_CAPABILITY).map(String::as_str)
                     == Some(Recipe::JustInTime.name())

@@ -94,7 +94,7 @@ fn play(seed: u64) -> Played {
 }
 
 /// DISORDER_SEED is one seed instead of all of them, to look at it (with `--nocapture`); DISORDER_SCHEDULES are more of
-/// them, to look for trouble.
+/// them, to look for trouble. With DISORDER_TRACE the orchestrators' own log is printed, too.
 fn seeds() -> Range<u64> {
     let number = |variable| std::env::var(variable).ok().and_then(|number| number.parse::<u64>().ok());
     match number("DISORDER_SEED") {
