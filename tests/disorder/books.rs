@@ -135,10 +135,9 @@ impl Books {
         self.storm.log.note(format!("the agent {name} cannot sign in"));
         notes.died.insert(uid.to_owned());
         notes.strangers.insert(uid.to_owned());
-        // Where several act at once, one who was held up may register the agent anew when another has claimed its Job. And
-        // what was sent may arrive when its sender has given it up or is dead.
+        // Where several act at once, one who was held up may register the agent anew when another has claimed its Job.
         let is_claimed = self.rivals && self.storm.claimed.lock().unwrap().contains(&name);
-        if !is_claimed && !self.storm.late_changes.lock().unwrap().contains(&name) {
+        if !is_claimed {
             notes.wrongs.push(format!("the agent {name} cannot sign in"));
         }
     }

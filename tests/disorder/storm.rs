@@ -79,8 +79,6 @@ pub(crate) struct Storm {
     pub(crate) late_creates: Arc<Mutex<BTreeSet<String>>>,
     /// The Jobs that somebody claimed who had seen them held.
     pub(crate) claimed: Arc<Mutex<BTreeSet<String>>>,
-    /// The agents that were given a key, or removed, when nobody waited for that any more.
-    pub(crate) late_changes: Arc<Mutex<BTreeSet<String>>>,
     /// How often the job requests were shown as they had been a while ago.
     pub(crate) stale_looks: Arc<AtomicUsize>,
 }
@@ -97,7 +95,6 @@ impl Storm {
             slow_creates: Arc::default(),
             late_creates: Arc::default(),
             claimed: Arc::default(),
-            late_changes: Arc::default(),
             stale_looks: Arc::default(),
         }
     }
@@ -114,12 +111,6 @@ impl Storm {
     /// Whether a call goes wrong.
     pub(crate) fn strikes(&self) -> bool {
         !self.is_over() && self.dice.chance(self.rate)
-    }
-
-    /// The registration of an agent was changed when nobody waited for it any more.
-    pub(crate) fn note_late_change(&self, agent: &str) {
-        self.log.note(format!("the registration of {agent} changes when nobody waits for it any more"));
-        self.late_changes.lock().unwrap().insert(agent.to_owned());
     }
 
     pub(crate) fn latency(&self) -> Duration {

@@ -68,12 +68,12 @@ impl FakeAzureDevOps {
         let may = |state: &State| has_key(state, pool.0, id.0, &serial);
         let signed_in = self.ask("sign in", |state| if may(state) { Ok(()) } else { refused() }).await;
         signed_in.map_err(at(ProofStep::SignIn))?;
-        let opened = self.tell("open a session", move |state, now, _| {
+        let opened = self.tell("open a session", move |state, now| {
             let draft = SessionDraft { agent: id.0, ..SessionDraft::default() };
             state.open_session(pool.0, draft, now).map_err(|refusal| error(&refusal))
         });
         let session = opened.await.map_err(at(ProofStep::OpenSession))?;
-        let closed = self.tell("close the session", move |state, now, _| {
+        let closed = self.tell("close the session", move |state, now| {
             state.close_session(pool.0, &session, now).map_err(|refusal| error(&refusal))
         });
         closed.await.map_err(at(ProofStep::CloseSession))
@@ -87,7 +87,6 @@ impl FakeAzureDevOps {
         spec: AgentSpec,
         serial: &str,
     ) -> Result<AgentId, Error> {
-        let storm = self.storm.clone();
         let public_key = PublicKey { exponent: vec![1, 0, 1], modulus: serial.as_bytes().to_owned() };
         let key = Some(KeySpec { public_key, authorization_url: "https://tokens.example".to_owned() });
         let spec = AgentSpec { key, ..spec };
@@ -95,17 +94,12 @@ impl FakeAzureDevOps {
             None => format!("register {} with the key {serial}", spec.name),
             Some(agent) => format!("give agent {agent:?}, {}, the key {serial}", spec.name),
         };
-        self.tell(&what, move |state, now, asker| {
-            let name = spec.name.clone();
+        self.tell(&what, move |state, now| {
             let id = match agent {
                 None => state.register(pool.0, spec, now),
                 Some(agent) => state.replace(pool.0, agent.0, spec, now).map(|()| agent.0),
             };
-            let id = id.map_err(|refusal| error(&refusal))?;
-            if asker.is_gone() {
-                storm.note_late_change(&name);
-            }
-            Ok(AgentId(id))
+            id.map(AgentId).map_err(|refusal| error(&refusal))
         })
         .await
     }

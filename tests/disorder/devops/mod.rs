@@ -47,7 +47,7 @@ impl AzureDevOps for FakeAzureDevOps {
     }
 
     async fn disable(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
-        self.tell(&format!("disable agent {agent:?}"), move |state, now, _| {
+        self.tell(&format!("disable agent {agent:?}"), move |state, now| {
             let change = AgentChange { enabled: Some(false), ..AgentChange::default() };
             gone_is_fine(state.change_agent(pool.0, agent.0, change, now))
         })
@@ -55,11 +55,7 @@ impl AzureDevOps for FakeAzureDevOps {
     }
 
     async fn deregister(&self, pool: PoolId, agent: AgentId) -> Result<(), Error> {
-        let storm = self.storm.clone();
-        self.tell(&format!("deregister agent {agent:?}"), move |state, now, asker| {
-            if let (true, Ok(known)) = (asker.is_gone(), state.agent(pool.0, agent.0)) {
-                storm.note_late_change(&known.name);
-            }
+        self.tell(&format!("deregister agent {agent:?}"), move |state, now| {
             gone_is_fine(state.remove_agent(pool.0, agent.0, now))
         })
         .await
@@ -67,7 +63,7 @@ impl AzureDevOps for FakeAzureDevOps {
 
     async fn register(&self, pool: PoolId, placeholder: &Placeholder) -> Result<(), Error> {
         let spec = spec(placeholder);
-        self.tell(&format!("register {}", placeholder.name), move |state, now, _| {
+        self.tell(&format!("register {}", placeholder.name), move |state, now| {
             state.register(pool.0, spec, now).map(drop).map_err(|refusal| error(&refusal))
         })
         .await
@@ -75,7 +71,7 @@ impl AzureDevOps for FakeAzureDevOps {
 
     async fn update(&self, pool: PoolId, agent: AgentId, placeholder: &Placeholder) -> Result<(), Error> {
         let mut spec = spec(placeholder);
-        self.tell(&format!("update agent {agent:?}"), move |state, now, _| {
+        self.tell(&format!("update agent {agent:?}"), move |state, now| {
             if let Ok(known) = state.agent(pool.0, agent.0) {
                 spec.user_capabilities.clone_from(&known.user_capabilities);
             }

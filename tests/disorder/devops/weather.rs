@@ -4,25 +4,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use kubectl_ado::{azure_devops::Error, sandbox::State};
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{FakeAzureDevOps, REQUESTS};
 use crate::storm::Storm;
 
 /// As long as the real client waits for an answer, or longer.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Whether anybody still waits for the answer to a change.
-pub(super) struct Asker(oneshot::Sender<()>);
-
-impl Asker {
-    pub(super) fn is_gone(&self) -> bool {
-        self.0.is_closed()
-    }
-}
 
 /// What goes wrong with one call.
 #[derive(Clone, Debug)]
@@ -94,7 +82,7 @@ impl FakeAzureDevOps {
     pub(super) async fn tell<T, F>(&self, what: &str, change: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut State, Timestamp, &Asker) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&mut State, Timestamp) -> Result<T, Error> + Send + 'static,
     {
         let fault = self.choose();
         self.storm.log.note(format!("azure devops, {what}: {fault:?}"));
@@ -109,14 +97,11 @@ impl FakeAzureDevOps {
             _ => (there, back),
         };
         let organization = self.organization.clone();
-        let (asker, waits) = oneshot::channel();
         let made = tokio::spawn(async move {
             sleep(before).await;
-            let asker = Asker(asker);
-            organization.change(|state, now| change(state, now, &asker))
+            organization.change(change)
         });
         let told = async {
-            let _waits = waits;
             let outcome = made.await.unwrap();
             sleep(after).await;
             if let Fault::Stale(_) = fault { Err(Error::Unreachable("the answer is lost".to_owned())) } else { outcome }
