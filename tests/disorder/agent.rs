@@ -1,7 +1,8 @@
-//! An agent: it registers, waits for a job, does it, and goes. Whoever drops it pulls the plug.
+//! An agent: it registers or is registered, waits for a job, does it, and goes. Whoever drops it pulls the plug.
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kubectl_ado::{
     core::INSTALLATION_CAPABILITY,
     sandbox::{
@@ -9,12 +10,14 @@ use kubectl_ado::{
         state::{MessageContent, SessionDraft},
     },
 };
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep, sleep_until},
-};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{organization::Organization, secrets::Files};
+use crate::{
+    books::variable,
+    organization::{Organization, has_key},
+    versions::Waiter,
+};
 
 /// Who an agent is, and how it goes about its life.
 #[derive(Clone, Debug)]
@@ -27,51 +30,62 @@ pub(crate) struct Plan {
     pub(crate) work: Duration,
     /// Whether it removes its registration when it has done its job.
     pub(crate) removes_itself: bool,
-    /// By what it is registered already.
+    /// Those of a just-in-time agent.
     pub(crate) files: Option<Files>,
 }
 
-/// How a life ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Well,
-    /// Its files let it be nobody.
-    Refused,
+/// The files of an agent that is registered already, as far as they are read here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) pool: i64,
+    pub(crate) agent: i64,
+    pub(crate) serial: String,
 }
 
-/// How often an agent that is refused tries again, and for how long between two tries.
-const TRIES: u32 = 5;
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+impl Files {
+    /// The Secret that a pod mounts them from, if its agent is a just-in-time one.
+    pub(crate) fn secret_of(pod_spec: &Value) -> Option<&str> {
+        variable(&pod_spec["containers"][0], "AZP_AGENT_FILES")?;
+        pod_spec["volumes"].as_array()?.iter().find_map(|volume| volume["secret"]["secretName"].as_str())
+    }
 
-/// A whole life.
-pub(crate) async fn live(organization: &Organization, plan: &Plan) -> End {
-    let registered = match &plan.files {
-        None => register(organization, plan),
-        Some(files) => match sign_in(organization, plan, files).await {
-            None => return End::Refused,
-            registered => registered,
-        },
-    };
-    let Some((pool, agent)) = registered else { return End::Well };
-    let Some(mut session) = Session::open(organization, pool, agent).await else { return End::Well };
+    /// Reads them from that Secret.
+    pub(crate) fn of(secret: &Value) -> Self {
+        let file = |name: &str| -> Value {
+            let text = STANDARD.decode(secret["data"][name].as_str().unwrap()).unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        let (settings, key) = (file(".agent"), file(".credentials_rsaparams"));
+        Self {
+            pool: settings["poolId"].as_i64().unwrap(),
+            agent: settings["agentId"].as_i64().unwrap(),
+            serial: key["modulus"].as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+/// That the organization knows no such agent, or another key of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CannotSignIn;
+
+/// A whole life. One that has files is this one agent and no other: it neither registers nor removes itself.
+pub(crate) async fn live(organization: &Organization, plan: &Plan) -> Result<(), CannotSignIn> {
+    if let Some(Files { pool, agent, serial }) = &plan.files {
+        if !organization.see(|state| has_key(state, *pool, *agent, serial)) {
+            return Err(CannotSignIn);
+        }
+        let Some(mut session) = Session::open(organization, *pool, *agent).await else { return Err(CannotSignIn) };
+        session.serve(plan).await;
+        return Ok(());
+    }
+    let Some((pool, agent)) = register(organization, plan) else { return Ok(()) };
+    let Some(mut session) = Session::open(organization, pool, agent).await else { return Ok(()) };
     session.serve(plan).await;
     drop(session);
-    if plan.removes_itself && plan.files.is_none() {
+    if plan.removes_itself {
         let _ = organization.change(|state, now| state.remove_agent(pool, agent, now));
     }
-    End::Well
-}
-
-/// The pool and the agent that the files let it be.
-async fn sign_in(organization: &Organization, plan: &Plan, files: &Files) -> Option<(i64, i64)> {
-    for _ in 0..TRIES {
-        let found = organization.see(|state| files.fit(state, &plan.pool, &plan.name));
-        if found.is_some() {
-            return found;
-        }
-        sleep(TRY_AGAIN).await;
-    }
-    None
+    Ok(())
 }
 
 fn register(organization: &Organization, plan: &Plan) -> Option<(i64, i64)> {
@@ -115,15 +129,15 @@ impl<'a> Session<'a> {
 
     /// Waits for a job and does it. Ends as well when the session is gone.
     async fn serve(&mut self, plan: &Plan) {
-        let mut versions = self.organization.versions();
+        let mut waiter = self.organization.waiter();
         let mut last = 0;
-        while let Ok((message, content)) = self.next(&mut versions, last).await {
+        while let Ok((message, content)) = self.next(&mut waiter, last).await {
             last = message;
             let MessageContent::Job(request) = content else { continue };
             sleep(plan.takes_up).await;
             // A job that was cancelled meanwhile is nobody's; the next one may come.
             if self.organization.change(|state, now| state.renew(self.pool, request, now).is_ok()) {
-                let result = self.work(&mut versions, last, plan.work).await;
+                let result = self.work(&mut waiter, last, plan.work).await;
                 let _ = self.organization.change(|state, now| state.finish(self.pool, request, result, true, now));
                 break;
             }
@@ -131,14 +145,14 @@ impl<'a> Session<'a> {
         self.closes = true;
     }
 
-    async fn work(&self, versions: &mut Receiver<u64>, last: i64, time: Duration) -> JobResult {
+    async fn work(&self, waiter: &mut Waiter, last: i64, time: Duration) -> JobResult {
         let done = Instant::now() + time;
         let mut last = last;
         loop {
             tokio::select! {
                 biased;
                 () = sleep_until(done) => return JobResult::Succeeded,
-                message = self.next(versions, last) => match message {
+                message = self.next(waiter, last) => match message {
                     Ok((_, MessageContent::Cancel(_))) => return JobResult::Canceled,
                     Ok((message, MessageContent::Job(_))) => last = message,
                     Err(_) => {
@@ -150,14 +164,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn next(&self, versions: &mut Receiver<u64>, last: i64) -> Result<(i64, MessageContent), Refusal> {
+    async fn next(&self, waiter: &mut Waiter, last: i64) -> Result<(i64, MessageContent), Refusal> {
         loop {
-            versions.borrow_and_update();
+            waiter.look();
             let next = self.organization.change(|state, now| state.next_message(self.pool, &self.id, last, now))?;
             if let Some(message) = next {
                 return Ok((message.id, message.content));
             }
-            let _ = versions.changed().await;
+            waiter.changed().await;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use kubectl_ado::sandbox::{JobResult, Phase, Request, State};
 use serde_json::Value;
 
-use crate::{agent, dice::Dice, organization::Organization, secrets::Files, storm::Storm, story::Schedule};
+use crate::{agent, dice::Dice, organization::Organization, storm::Storm, story::Schedule};
 
 /// A Job that was made, as its labels say what for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,20 +25,18 @@ pub(crate) struct MadeJob {
 struct Notes {
     /// Every Job that was ever made, by its uid.
     made: BTreeMap<String, MadeJob>,
-    /// Jobs whose agents died before they were online.
+    /// Jobs whose agents ended before they were online.
     died: BTreeSet<String>,
-    /// Those of them whose files did not fit what they were registered with.
-    refused: BTreeSet<String>,
+    /// Those of them whose agents could not sign in.
+    strangers: BTreeSet<String>,
     /// Jobs whose agents did a job.
     worked: BTreeSet<String>,
     /// Jobs that were deleted before either.
     taken_back: BTreeSet<String>,
     /// Those of them whose job requests still waited.
     needed: BTreeSet<String>,
-    /// Jobs that came to be, or were held, until their job requests had been taken by other agents.
+    /// Jobs that came to be when their job requests had been taken by other agents, or might be.
     overtaken: BTreeSet<String>,
-    /// Jobs that are held.
-    held: BTreeSet<String>,
     /// Jobs that came to be when their pool had its most already.
     too_many: BTreeSet<String>,
     wrongs: Vec<String>,
@@ -85,23 +83,17 @@ impl Books {
         };
         self.storm.log.note(format!("made {made:?}"));
         let is_late = self.rivals || self.storm.slow_creates.lock().unwrap().contains(&made.name);
+        // Another one was started in its place, be it for this job request or for one whose agent took this one.
+        let is_given_up = self.storm.late_creates.lock().unwrap().contains(&made.name);
         let is_taken = self.phase(&made.request).is_some_and(|phase| phase > Phase::Queued);
         let mut notes = self.notes.lock().unwrap();
-        if is_late && is_taken {
+        if is_given_up || is_late && is_taken {
             notes.overtaken.insert(uid.to_owned());
         }
         if self.most.is_some_and(|most| notes.live_in(&made.pool) >= most) {
             notes.too_many.insert(uid.to_owned());
         }
-        if job["spec"]["suspend"] == true {
-            notes.held.insert(uid.to_owned());
-        }
         notes.made.insert(uid.to_owned(), made);
-    }
-
-    /// A Job that was held may have its pod.
-    pub(crate) fn resumed(&self, uid: &str) {
-        self.notes.lock().unwrap().held.remove(uid);
     }
 
     /// How far the job request of a Job has come.
@@ -123,8 +115,6 @@ impl Books {
         }
         if self.phase(&request).is_some_and(|phase| phase < Phase::Received) {
             notes.needed.insert(uid.to_owned());
-        } else if notes.held.contains(uid) || self.storm.slow_creates.lock().unwrap().contains(&name) {
-            notes.overtaken.insert(uid.to_owned());
         }
         notes.taken_back.insert(uid.to_owned());
     }
@@ -138,12 +128,23 @@ impl Books {
         dies
     }
 
-    /// An agent's files let it be nobody.
-    pub(crate) fn refused(&self, uid: &str) {
-        self.storm.log.note(format!("the agent of the Job {uid} is refused"));
+    /// An agent ended because it could not sign in.
+    pub(crate) fn cannot_sign_in(&self, uid: &str) {
         let mut notes = self.notes.lock().unwrap();
+        let Some(MadeJob { name, .. }) = notes.made.get(uid).cloned() else { return };
+        self.storm.log.note(format!("the agent {name} cannot sign in"));
         notes.died.insert(uid.to_owned());
-        notes.refused.insert(uid.to_owned());
+        notes.strangers.insert(uid.to_owned());
+        // Where several act at once, one who was held up may register the agent anew when another has claimed its Job.
+        let is_claimed = self.rivals && self.storm.claimed.lock().unwrap().contains(&name);
+        if !is_claimed {
+            notes.wrongs.push(format!("the agent {name} cannot sign in"));
+        }
+    }
+
+    /// How many agents could not sign in.
+    pub(crate) fn strangers(&self) -> usize {
+        self.notes.lock().unwrap().strangers.len()
     }
 
     /// An agent has done its job.
@@ -167,11 +168,6 @@ impl Books {
         let notes = self.notes.lock().unwrap();
         if !notes.wrongs.is_empty() || all != served + cancelled {
             return Err(format!("{:?}; {} jobs ended otherwise", notes.wrongs, all - served - cancelled));
-        }
-        // Files do not fit only where two orchestrators make one agent ready at once, or where a key that was asked for and
-        // given up took effect all the same, after its successor.
-        if !notes.refused.is_empty() && !self.rivals && self.storm.late_keys.load(Ordering::Relaxed) == 0 {
-            return Err(format!("agents with files that do not fit: {:?}", notes.refused));
         }
         // A call that is on its way for long may be given up, and another agent started, before it takes effect.
         if !notes.too_many.is_empty() && self.storm.slow_creates.lock().unwrap().is_empty() {
@@ -209,21 +205,17 @@ impl Books {
         self.organization.see(|state| state.requests().filter(|request| which(request)).count())
     }
 
-    /// What the agent of a Job is to do, by the environment of its container.
-    pub(crate) fn plan(&self, container: &Value, files: Option<Files>, dice: &Dice) -> agent::Plan {
-        let variable = |name: &str| {
-            let mut variables = container["env"].as_array().into_iter().flatten();
-            let found = variables.find(|variable| variable["name"] == name);
-            found.and_then(|variable| variable["value"].as_str()).unwrap_or_default().to_owned()
-        };
+    /// What the agent of a Job is to do, by the environment of its container and the files that it finds.
+    pub(crate) fn plan(&self, container: &Value, files: Option<agent::Files>, dice: &Dice) -> agent::Plan {
+        let variable = |name| variable(container, name).unwrap_or_default().to_owned();
         agent::Plan {
+            files,
             pool: variable("AZP_POOL"),
             name: variable("AZP_AGENT_NAME"),
             installation: variable("KUBECTL_ADO_INSTALLATION"),
             takes_up: dice.time(self.storm.tempo.takes_up.clone()),
             work: dice.time(self.storm.tempo.work.clone()),
             removes_itself: dice.chance(0.7),
-            files,
         }
     }
 
@@ -234,6 +226,12 @@ impl Books {
     pub(crate) fn storm(&self) -> &Storm {
         &self.storm
     }
+}
+
+/// A variable of a container's environment.
+pub(crate) fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    let mut variables = container["env"].as_array().into_iter().flatten();
+    variables.find(|variable| variable["name"] == name)?["value"].as_str()
 }
 
 /// Whether an agent had the job to its end, be it that it was told then to stop.

@@ -1,5 +1,5 @@
 //! A crash at every single await point of a pass. Whatever the dead orchestrator had sent still arrives; the next one
-//! finds things as they are and leaves exactly one Job for each job request.
+//! finds things as they are and leaves exactly one Job for each job request, and nothing half done.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    agent::Files,
     clock,
     cluster::{
         Cluster, Key, Object,
@@ -15,22 +16,36 @@ use crate::{
     },
     dice::Dice,
     orchestrator::{Mortal, Orchestrator, config},
-    organization::Organization,
-    secrets::{Files, left_behind_in},
+    organization::{Organization, has_key},
+    remains::Remains,
     storm::{Log, Storm, Tempo},
 };
 
 const NAMESPACE: &str = "agents";
 const POOL: &str = "Linux";
 
-/// After this time another one may make a held Job ready.
-const HOLDS_FOR: Duration = Duration::from_secs(61);
-
 /// After this time everything that was sent has arrived.
 const ARRIVED: Duration = Duration::from_secs(1);
 
 /// A pass of a good orchestrator takes no more polls than this.
 const MANY: u64 = 100_000;
+
+/// Until then nobody takes up what another one was doing, who may go on with it.
+const HELD: Duration = Duration::from_secs(61);
+
+/// After this time the registrations of the dead are swept.
+const SWEPT: Duration = Duration::from_secs(121);
+
+/// How agents get the right to work, and whether each orchestrator knows that the one before it has stopped.
+#[derive(Clone, Copy)]
+struct Way {
+    recipe: Recipe,
+    elected: bool,
+}
+
+const TOKEN: Way = Way { recipe: Recipe::Token, elected: false };
+const JUST_IN_TIME: Way = Way { recipe: Recipe::JustInTime, elected: false };
+const ELECTED: Way = Way { recipe: Recipe::JustInTime, elected: true };
 
 struct Scene {
     cluster: Cluster,
@@ -39,15 +54,17 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(recipe: Recipe) -> Self {
+    fn new(Way { recipe, elected }: Way) -> Self {
         clock::begin();
         let log = Log::default();
         let storm = Storm::new(Dice::of(1), Tempo::LIFELIKE, log, 0.0, Duration::ZERO);
         let cluster = Cluster::with_namespace(NAMESPACE);
         let organization = Organization::with_pools(&[POOL.to_owned()]);
-        let config = config(&[("AGENT_POOLS", POOL), ("JOB_NAMESPACE", NAMESPACE)]);
-        let (upstream, registration) = (cluster.client(), Registration::Only(recipe));
-        let orchestrator = Orchestrator { config, registration, upstream, organization: organization.clone(), storm };
+        let mut config = config(&[("AGENT_POOLS", POOL), ("JOB_NAMESPACE", NAMESPACE)]);
+        config.agents.values_mut().for_each(|agent| agent.registration = Registration::Only(recipe));
+        let (upstream, lives) = (cluster.client(), Arc::default());
+        let organization_of_it = organization.clone();
+        let orchestrator = Orchestrator { config, upstream, organization: organization_of_it, storm, elected, lives };
         Self { cluster, organization, orchestrator }
     }
 
@@ -84,43 +101,28 @@ impl Scene {
             .collect()
     }
 
-    /// How many Jobs are held.
-    fn held(&self) -> usize {
-        let jobs = self.cluster.all(JOBS, NAMESPACE);
-        jobs.iter().filter(|job| job.value["metadata"]["annotations"].get("kubectl-ado/held").is_some()).count()
+    /// What is not as it has to be: every live Job goes on, and its agent can sign in with what is in its Secret.
+    fn wrongs(&self) -> Vec<String> {
+        let remains = Remains::of(&self.cluster, NAMESPACE);
+        let mut wrongs = [remains.half_done(), remains.orphans(&self.organization)].concat();
+        let secrets = self.cluster.all(SECRETS, NAMESPACE);
+        let files = secrets.iter().filter(|secret| secret.owner().is_some());
+        for secret in files {
+            let Files { pool, agent, serial } = Files::of(&secret.value);
+            let fits = self.organization.see(|state| has_key(state, pool, agent, &serial));
+            let job = self.cluster.get(&Key::new(JOBS, NAMESPACE, secret.metadata("name")));
+            let is_live = job.is_some_and(|job| job.value["status"]["conditions"].is_null());
+            if is_live && !fits {
+                wrongs.push(format!("the agent {} cannot sign in", secret.metadata("name")));
+            }
+        }
+        wrongs
     }
 
-    /// Whether each just-in-time Job that goes on has been resumed, with files that fit the one registration of its agent,
-    /// and nothing else is registered or in a Secret.
-    fn is_ready(&self, recipe: Recipe) -> Result<(), String> {
-        if recipe != Recipe::JustInTime {
-            return Ok(());
-        }
+    /// Whether a Job waits for its agent's files.
+    fn holds(&self) -> bool {
         let jobs = self.cluster.all(JOBS, NAMESPACE);
-        let goes_on = |job: &&Arc<Object>| job.value["status"]["conditions"].is_null();
-        let live: BTreeSet<&str> = jobs.iter().filter(goes_on).map(|job| job.metadata("name")).collect();
-        for job in jobs.iter().filter(goes_on) {
-            let name = job.metadata("name");
-            if job.value["spec"]["suspend"] != false || self.held() > 0 {
-                return Err(format!("{name} is not resumed"));
-            }
-            let secret =
-                self.cluster.get(&Key::new(SECRETS, NAMESPACE, name)).ok_or(format!("{name} has no Secret"))?;
-            let files = Files::read(&secret.value["data"]);
-            if self.organization.see(|state| files.fit(state, POOL, name)).is_none() {
-                return Err(format!("the Secret of {name} does not fit"));
-            }
-        }
-        let registered = self.organization.see(|state| {
-            let agents = state.pool_named(POOL).unwrap().agents();
-            let with_key = agents.filter(|agent| agent.authorization.is_some());
-            with_key.map(|agent| agent.name.clone()).collect::<Vec<_>>()
-        });
-        let registered: BTreeSet<&str> = registered.iter().map(String::as_str).collect();
-        if registered != live {
-            return Err(format!("{registered:?} are registered, {live:?} go on"));
-        }
-        left_behind_in(&self.cluster, NAMESPACE)
+        jobs.iter().any(|job| !job.value["metadata"]["annotations"]["kubectl-ado/held"].is_null())
     }
 
     /// The only agent dies.
@@ -135,27 +137,29 @@ impl Scene {
 }
 
 /// Runs a scene with a crash after each number of polls there is, and gives how many there were.
-fn crash_everywhere(recipe: Recipe, before: &impl AsyncFn(&Scene), expected: &[(&str, &str)]) -> u64 {
+fn crash_everywhere(way: Way, before: &impl AsyncFn(&Scene), expected: &[(&str, &str)]) -> u64 {
     let expected: BTreeSet<(String, String)> =
         expected.iter().map(|(request, attempt)| ((*request).to_owned(), (*attempt).to_owned())).collect();
     for polls in 1..MANY {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let ended = runtime.block_on(async {
-            let scene = Scene::new(recipe);
+            let scene = Scene::new(way);
             before(&scene).await;
             let ended = scene.pass_until(polls).await;
-            if recipe == Recipe::JustInTime {
-                // Nobody knows that the dead one is dead.
-                sleep(HOLDS_FOR).await;
-            }
             scene.pass().await;
+            if way.recipe == Recipe::JustInTime && !way.elected {
+                sleep(HELD).await;
+            }
             scene.pass().await;
             let made = scene.made();
             assert_eq!(made.len(), expected.len(), "after a crash at poll {polls}: {made:?}");
             assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), expected, "after a crash at poll {polls}");
-            if let Err(why) = scene.is_ready(recipe) {
-                panic!("after a crash at poll {polls}: {why}");
+            if !scene.wrongs().is_empty() {
+                sleep(SWEPT).await;
+                scene.pass().await;
             }
+            assert_eq!(scene.wrongs(), [""; 0], "after a crash at poll {polls}");
+            assert_eq!(scene.made().len(), expected.len(), "after a crash at poll {polls}");
             ended
         });
         if ended {
@@ -165,53 +169,80 @@ fn crash_everywhere(recipe: Recipe, before: &impl AsyncFn(&Scene), expected: &[(
     panic!("a pass does not come to its end");
 }
 
-#[test]
-fn a_crash_at_any_await_point_of_the_first_pass_leaves_one_job_for_each_request() {
+fn of_the_first_pass(way: Way) -> u64 {
     let expected = [("1", "1"), ("2", "1"), ("3", "1")];
-    for recipe in [Recipe::Token, Recipe::JustInTime] {
-        let points = crash_everywhere(recipe, &async |scene: &Scene| scene.queue(3), &expected);
-        println!("{recipe}: {points} await points");
-        assert!(points > 10, "a pass has more await points than {points}");
-    }
+    let points = crash_everywhere(way, &async |scene: &Scene| scene.queue(3), &expected);
+    assert!(points > 10, "a pass has more await points than {points}");
+    points
 }
 
-#[test]
-fn a_crash_at_any_await_point_of_a_pass_that_replaces_an_agent_leaves_one_job_for_each_attempt() {
+fn of_a_pass_that_replaces_an_agent(way: Way) -> u64 {
     let before = async |scene: &Scene| {
         scene.queue(1);
         scene.pass().await;
         scene.lose_an_agent();
         sleep(Duration::from_secs(60)).await;
     };
-    for recipe in [Recipe::Token, Recipe::JustInTime] {
-        let points = crash_everywhere(recipe, &before, &[("1", "1"), ("1", "2")]);
-        println!("{recipe}: {points} await points");
-        assert!(points > 10, "a pass has more await points than {points}");
-    }
+    let points = crash_everywhere(way, &before, &[("1", "1"), ("1", "2")]);
+    assert!(points > 10, "a pass has more await points than {points}");
+    points
 }
 
-#[test]
-fn a_crash_at_any_await_point_of_a_pass_that_takes_up_what_a_dead_one_left_leaves_it_ready() {
+/// For each death of the one before that leaves a held Job.
+fn of_a_pass_that_takes_up_a_held_job(way: Way) -> u64 {
     let mut left = 0;
     for first in 1..MANY {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let is_held = runtime.block_on(async {
-            let scene = Scene::new(Recipe::JustInTime);
+        let (ended, holds) = runtime.block_on(async {
+            let scene = Scene::new(way);
             scene.queue(1);
-            scene.pass_until(first).await.then_some(()).map_or_else(|| Some(scene.held()), |()| None)
+            (scene.pass_until(first).await, scene.holds())
         });
-        match is_held {
-            None => break,
-            Some(0) => continue,
-            Some(_) => left += 1,
+        if holds {
+            left += 1;
+            let before = async |scene: &Scene| {
+                scene.queue(1);
+                scene.pass_until(first).await;
+                if !way.elected {
+                    sleep(HELD).await;
+                }
+            };
+            crash_everywhere(way, &before, &[("1", "1")]);
         }
-        let before = async |scene: &Scene| {
-            scene.queue(1);
-            scene.pass_until(first).await;
-            sleep(HOLDS_FOR).await;
-        };
-        crash_everywhere(Recipe::JustInTime, &before, &[("1", "1")]);
+        if ended {
+            break;
+        }
     }
-    println!("{left} crashes that leave a held Job, each followed by a crash at every await point");
-    assert!(left > 3, "{left} crashes left a held Job");
+    assert!(left > 3, "{left} deaths left a held Job");
+    left
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_the_first_pass_leaves_one_job_for_each_request() {
+    println!("{} await points", of_the_first_pass(TOKEN));
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_a_pass_that_replaces_an_agent_leaves_one_job_for_each_attempt() {
+    println!("{} await points", of_a_pass_that_replaces_an_agent(TOKEN));
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_registering_agents_leaves_nothing_half_done() {
+    println!("{} and {} await points", of_the_first_pass(JUST_IN_TIME), of_the_first_pass(ELECTED));
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_replacing_a_registered_agent_leaves_nothing_half_done() {
+    println!(
+        "{} and {} await points",
+        of_a_pass_that_replaces_an_agent(JUST_IN_TIME),
+        of_a_pass_that_replaces_an_agent(ELECTED)
+    );
+}
+
+#[test]
+fn a_crash_at_any_await_point_of_taking_up_what_a_dead_one_left_leaves_nothing_half_done() {
+    let left = [JUST_IN_TIME, ELECTED].map(of_a_pass_that_takes_up_a_held_job);
+    println!("{left:?} deaths that leave a held Job, each followed by one at every await point");
 }

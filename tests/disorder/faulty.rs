@@ -18,7 +18,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 use kube::{Client, client::Body};
-use tokio::time::sleep;
+use tokio::{sync::oneshot, time::sleep};
 use tower::BoxError;
 
 use crate::{
@@ -152,7 +152,8 @@ async fn carry_out(upstream: Client, request: Request<Body>, fault: Fault, storm
             _ => Err(broken()),
         };
     }
-    let sent = send(upstream, request, fault, before, storm.clone());
+    let (asker, _waits) = oneshot::channel();
+    let sent = send(upstream, request, fault, before, storm.clone(), asker);
     let answer = tokio::spawn(sent).await?;
     sleep(if let Fault::SlowAfter(time) = fault { back + time } else { back }).await;
     match fault {
@@ -171,15 +172,22 @@ async fn send(
     fault: Fault,
     before: Duration,
     storm: Storm,
+    asker: oneshot::Sender<()>,
 ) -> Result<Answer, BoxError> {
     let (mut parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
-    if matches!(fault, Fault::SlowBefore(_)) && parts.method == Method::POST {
+    let is_slow = matches!(fault, Fault::SlowBefore(_)) && parts.method == Method::POST;
+    let name = || -> Result<String, BoxError> {
         let object: serde_json::Value = serde_json::from_slice(&body)?;
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        storm.slow_creates.lock().unwrap().insert(name);
+        Ok(object["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+    };
+    if is_slow {
+        storm.slow_creates.lock().unwrap().insert(name()?);
     }
     sleep(before).await;
+    if is_slow && asker.is_closed() {
+        storm.late_creates.lock().unwrap().insert(name()?);
+    }
     for (header, time) in [(STALE, fault_time(fault, STALE)), (LATE, fault_time(fault, LATE))] {
         if let Some(time) = time {
             let value = HeaderValue::from_str(&time.as_millis().to_string())?;
@@ -191,7 +199,20 @@ async fn send(
         upstream.send(request()).await?;
     }
     let answer = upstream.send(request()).await?;
+    if answer.status().is_success() && is_claim(&parts.method, &body) {
+        let name = resource::target(parts.uri.path()).and_then(|target| target.name).unwrap_or_default();
+        storm.claimed.lock().unwrap().insert(name);
+    }
     Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
+}
+
+/// Whether a call puts another mark on a held Job.
+fn is_claim(method: &Method, body: &[u8]) -> bool {
+    let operations: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let replaces = |operation: &serde_json::Value| {
+        operation["op"] == "replace" && operation["path"] == "/metadata/annotations/kubectl-ado~1held"
+    };
+    *method == Method::PATCH && operations.as_array().is_some_and(|operations| operations.iter().any(replaces))
 }
 
 fn fault_time(fault: Fault, header: &str) -> Option<Duration> {

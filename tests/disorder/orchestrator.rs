@@ -3,20 +3,23 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use kube::Client;
 use kubectl_ado::{
-    config::{Config, Environment, HostConfig, KubernetesConfig, Registration},
+    config::{AgentSpec, Config, Environment, HostConfig, KubernetesConfig},
     core::Policy,
     hosts::{
         HostError,
         kubernetes::{KubernetesHost, prepare},
     },
-    orchestrator::{Engine, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
+    orchestrator::{Engine, Leadership, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
 };
 use tokio::time::{sleep, timeout};
 
@@ -26,11 +29,13 @@ use crate::{clock, devops::FakeAzureDevOps, faulty, organization::Organization, 
 #[derive(Clone)]
 pub(crate) struct Orchestrator {
     pub(crate) config: Config,
-    /// How its agents get the right to work.
-    pub(crate) registration: Registration,
     pub(crate) upstream: Client,
     pub(crate) organization: Organization,
     pub(crate) storm: Storm,
+    /// Whether it knows that whoever acted before it has stopped.
+    pub(crate) elected: bool,
+    /// How many lives there were, of all orchestrators.
+    pub(crate) lives: Arc<AtomicU64>,
 }
 
 /// How a life ends.
@@ -68,20 +73,22 @@ impl Orchestrator {
         let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace);
         let azure_devops = FakeAzureDevOps { organization: self.organization.clone(), storm: self.storm.fork() };
         let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
-        let identity = format!("life-{}", self.storm.lives.fetch_add(1, Ordering::Relaxed));
+        // Nobody ever had this name before.
+        let identity = format!("orchestrator-{}", self.lives.fetch_add(1, Ordering::Relaxed));
         let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?;
-        let host = host.by_clock(clock::now()).known_as(&identity);
+        let host = host.known_as(&identity).by_clock(clock::now());
         host.apply_documents().await;
-        let wish = Wish { registration: self.registration, obstacle: None };
-        let wishes = self.config.agents.keys().map(|kind| (kind.clone(), wish.clone())).collect();
         let policy = Policy { identity, ..self.config.policy(installation) };
         let settings = Settings {
             polling: self.config.polling,
             respect_parallel_jobs: self.config.respect_parallel_jobs,
             now: clock::now,
         };
-        let mut engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
-        engine = engine.wishing(wishes);
+        let leadership = if self.elected { Leadership::alone() } else { Leadership::none() };
+        let wish = |agent: &AgentSpec| Wish { registration: agent.registration, obstacle: None };
+        let wishes = self.config.agents.iter().map(|(of, agent)| (of.clone(), wish(agent))).collect();
+        let engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
+        let mut engine = engine.under(leadership).wishing(wishes);
         let (_stopper, stop): (Stopper, _) = stop_pair();
         if once {
             return Ok(engine.run_once(&stop).await);

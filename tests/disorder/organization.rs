@@ -8,12 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 use kubectl_ado::sandbox::{AgentSpec, Rules, State};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use crate::clock;
+use crate::{
+    clock,
+    versions::{Versions, Waiter},
+};
 
 /// How far back it is remembered.
 const MEMORY: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ struct Shared {
     state: Mutex<State>,
     /// How it was from each of these moments on.
     past: Mutex<VecDeque<(Instant, Arc<State>)>>,
-    versions: watch::Sender<u64>,
+    versions: Versions,
 }
 
 impl Organization {
@@ -34,7 +34,8 @@ impl Organization {
     pub(crate) fn with_pools(pools: &[String]) -> Self {
         let state = State::new(Rules::default());
         let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
-        let shared = Shared { state: Mutex::new(state), past, versions: watch::Sender::new(0) };
+        let versions = Versions::default();
+        let shared = Shared { state: Mutex::new(state), past, versions };
         let organization = Self(Arc::new(shared));
         for pool in pools {
             organization.change(|state, now| {
@@ -65,7 +66,7 @@ impl Organization {
             while past.get(1).is_some_and(|(at, _)| *at + MEMORY < now) {
                 past.pop_front();
             }
-            self.0.versions.send_replace(state.version());
+            self.0.versions.announce(state.version());
         }
         result
     }
@@ -84,8 +85,14 @@ impl Organization {
         look(&past[later.saturating_sub(1)].1)
     }
 
-    /// Tells of each change.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
-        self.0.versions.subscribe()
+    /// Waits for changes.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.0.versions.waiter()
     }
+}
+
+/// Whether an agent is registered, and with this key.
+pub(crate) fn has_key(state: &State, pool: i64, agent: i64, key: &str) -> bool {
+    let known = state.agent(pool, agent).ok().and_then(|agent| agent.authorization.as_ref());
+    known.is_some_and(|known| known.public_key.modulus == key.as_bytes())
 }

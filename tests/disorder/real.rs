@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,13 +19,13 @@ use tokio::{
 };
 
 use crate::{
-    agent,
+    agent::{self, CannotSignIn, Files},
     books::Books,
     clock,
     dice::Dice,
     orchestrator::Orchestrator,
     organization::Organization,
-    secrets::{self, Files},
+    remains::Remains,
     storm::{Log, Storm, Tempo},
     story::{Schedule, tell},
 };
@@ -51,17 +52,23 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
     let dice = Dice::of(seed);
     let log = Log::default();
     let schedule = Schedule::drawn(&dice, WITHIN).without_cancellations();
+    let schedule = if seed.is_multiple_of(2) { schedule } else { schedule.just_in_time_and_alone() };
     log.note(format!("seed {seed}: {schedule:?}"));
     let storm = Storm::new(dice.fork(), Tempo::HASTY, log.clone(), schedule.rate, schedule.lasts);
     let organization = Organization::with_pools(&schedule.pools);
     let books = Books::new(&schedule, organization.clone(), storm.fork());
     let aging = tokio::spawn(organization.clone().age());
     let attending = tokio::spawn(attend(client.clone(), namespace.clone(), books.clone()));
-    let config = schedule.config(&namespace, storm.tempo.idle_timeout);
-    let registration = schedule.registration;
-    let orchestrator = Orchestrator { config, registration, upstream: client, organization, storm };
-    // Registrations without a Job are swept after minutes, which is too long here.
-    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), &|| Ok(())).await;
+    let remains = async || Remains::asked_for(&client, &namespace).await.half_done();
+    let orchestrator = Orchestrator {
+        config: schedule.config(&namespace, storm.tempo.idle_timeout),
+        upstream: client.clone(),
+        organization,
+        storm,
+        elected: schedule.elected,
+        lives: Arc::default(),
+    };
+    let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), remains).await;
     attending.abort();
     aging.abort();
     (log.lines(), result)
@@ -101,17 +108,19 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     let storm = books.storm().fork();
     let (dice, tempo) = (storm.dice, storm.tempo);
     let name = job["metadata"]["name"].as_str().unwrap();
-    until_resumed(&client, &namespace, name).await;
-    books.resumed(&uid);
     // It goes away with its Job, and then nobody is left to care.
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+    while jobs.get(name).await.is_ok_and(|job| job.spec.is_some_and(|spec| spec.suspend == Some(true))) {
+        sleep(LOOK_AGAIN).await;
+    }
     let Ok(pod) = timeout(POD_IS_MADE, pod_of(&client, &namespace, name)).await else {
         panic!("the Job {name} has no pod")
     };
-    let files = match secrets::wanted(&job) {
-        Some(secret) => Some(files(&client, &namespace, secret).await),
-        None => None,
-    };
-    sleep(dice.time(tempo.place) + dice.time(tempo.cold_start)).await;
+    let pod_spec = &job["spec"]["template"]["spec"];
+    let container = &pod_spec["containers"][0];
+    sleep(dice.time(tempo.place)).await;
+    let files = files_of(&client, &namespace, pod_spec).await;
+    sleep(dice.time(tempo.cold_start)).await;
     if books.dies(&uid, &dice) {
         let _ = pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await;
         return;
@@ -119,35 +128,25 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     if pods::set_pod_running(&client, &namespace, &pod).await.is_err() {
         return;
     }
-    let container = &job["spec"]["template"]["spec"]["containers"][0];
     match agent::live(books.organization(), &books.plan(container, files, &dice)).await {
-        agent::End::Well => {
+        Ok(()) => {
             books.worked(&uid);
             let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;
         }
-        agent::End::Refused => {
-            books.refused(&uid);
+        Err(CannotSignIn) => {
+            books.cannot_sign_in(&uid);
             let _ = pods::set_pod_failed(&client, &namespace, &pod, 1, "Error").await;
         }
     }
 }
 
-/// Waits until a Job is suspended no longer. One that goes away meanwhile is nobody's business any more.
-async fn until_resumed(client: &Client, namespace: &str, name: &str) {
-    let api: Api<Job> = Api::namespaced(client.clone(), namespace);
-    while let Ok(Some(job)) = api.get_opt(name).await
-        && job.spec.and_then(|spec| spec.suspend) == Some(true)
-    {
-        sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// What the kubelet mounts, as soon as it is there.
-async fn files(client: &Client, namespace: &str, name: &str) -> Files {
+/// The files that a pod mounts, as the kubelet finds them.
+async fn files_of(client: &Client, namespace: &str, pod_spec: &Value) -> Option<Files> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let name = Files::secret_of(pod_spec)?;
     loop {
-        if let Ok(Some(secret)) = api.get_opt(name).await {
-            return Files::read(&serde_json::to_value(secret.data).unwrap());
+        if let Some(secret) = api.get_opt(name).await.unwrap() {
+            return Some(Files::of(&serde_json::to_value(secret).unwrap()));
         }
         sleep(LOOK_AGAIN).await;
     }

@@ -75,10 +75,10 @@ pub(crate) struct Storm {
     pub(crate) ends: Instant,
     /// The Jobs whose creation was on its way for long.
     pub(crate) slow_creates: Arc<Mutex<BTreeSet<String>>>,
-    /// How many orchestrators have lived so far.
-    pub(crate) lives: Arc<AtomicUsize>,
-    /// How often an agent got another key after the one who had asked for it had given that up.
-    pub(crate) late_keys: Arc<AtomicUsize>,
+    /// Those of them that came to be when nobody waited for it any more.
+    pub(crate) late_creates: Arc<Mutex<BTreeSet<String>>>,
+    /// The Jobs that somebody claimed who had seen them held.
+    pub(crate) claimed: Arc<Mutex<BTreeSet<String>>>,
     /// How often the job requests were shown as they had been a while ago.
     pub(crate) stale_looks: Arc<AtomicUsize>,
 }
@@ -93,8 +93,8 @@ impl Storm {
             rate,
             ends: Instant::now() + lasts,
             slow_creates: Arc::default(),
-            lives: Arc::default(),
-            late_keys: Arc::default(),
+            late_creates: Arc::default(),
+            claimed: Arc::default(),
             stale_looks: Arc::default(),
         }
     }

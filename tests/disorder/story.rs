@@ -20,8 +20,8 @@ use crate::{
 /// How long an agent may go on whose job has ended: it does so where its job was cancelled before the agent took it up.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
-/// After this time nothing is left of what an orchestrator left behind.
-const SWEPT_WITHIN: Duration = Duration::from_secs(400);
+/// A registration that a dead orchestrator left behind is two minutes old when it goes; then comes the next look.
+const SWEPT_AFTER: Duration = Duration::from_secs(240);
 
 /// A job of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +47,12 @@ pub(crate) struct Schedule {
     pub(crate) dies: bool,
     /// How many orchestrators there are at once.
     pub(crate) orchestrators: usize,
+    /// Whether the only one knows that whoever acted before it has stopped.
+    pub(crate) elected: bool,
+    /// How agents get the right to work.
+    pub(crate) registration: Registration,
     pub(crate) polling: Option<u64>,
     pub(crate) max_agents: Option<u64>,
-    pub(crate) registration: Registration,
 }
 
 impl Schedule {
@@ -64,22 +67,30 @@ impl Schedule {
         };
         let mut jobs: Vec<Coming> = (0..dice.number(1..=12)).map(coming).collect();
         jobs.sort();
+        let orchestrators = if dice.chance(0.15) { 2 } else { 1 };
         Self {
+            elected: orchestrators == 1 && dice.chance(0.5),
+            registration: Registration::Only(Recipe::Token),
+            orchestrators,
             lasts: dice.time(within / 2..=within * 5 / 2),
             rate: dice.pick(&[0.02, 0.1, 0.3, 0.6]),
             deaths: if dice.chance(0.25) { 0.3 } else { 0.0 },
             dies: dice.chance(0.6),
-            orchestrators: if dice.chance(0.15) { 2 } else { 1 },
             polling: dice.chance(0.3).then(|| dice.number(500..=4_000)),
             max_agents: dice.chance(0.2).then(|| dice.number(1..=3)),
-            registration: dice.pick(&[
-                Registration::Only(Recipe::JustInTime),
-                Registration::Auto,
-                Registration::Only(Recipe::Token),
-            ]),
             pools: pools.into_iter().map(str::to_owned).collect(),
             jobs,
         }
+    }
+
+    /// The same with another way for agents to get the right to work.
+    pub(crate) fn registering(self, registration: Registration) -> Self {
+        Self { registration, ..self }
+    }
+
+    /// The same with just-in-time agents and one orchestrator, which never has to wait until another one has had its time.
+    pub(crate) fn just_in_time_and_alone(self) -> Self {
+        Self { orchestrators: 1, elected: true, ..self.registering(Registration::Only(Recipe::JustInTime)) }
     }
 
     /// The same without jobs that are cancelled.
@@ -94,19 +105,21 @@ impl Schedule {
         let numbers = numbers.map(|(name, number)| (name, number.map(|number| number.to_string()).unwrap_or_default()));
         let mut variables = vec![("AGENT_POOLS", pools.as_str()), ("JOB_NAMESPACE", namespace)];
         variables.extend(numbers.iter().map(|(name, number)| (*name, number.as_str())));
-        Config { idle_timeout, ..config(&variables) }
+        let mut config = Config { idle_timeout, ..config(&variables) };
+        config.agents.values_mut().for_each(|agent| agent.registration = self.registration);
+        config
     }
 }
 
 /// Tells a schedule to its end, with orchestrators that begin again whenever they die. `patience` is how long after the
-/// storm everything has to be done, `aftermath` for how long it is watched then;
-/// `left_behind` says what is there that should not be.
+/// storm everything has to be done, `aftermath` for how long it is watched then. `remains` tells what is left then and must
+/// not be, if it stays.
 pub(crate) async fn tell(
     schedule: &Schedule,
     books: &Books,
     orchestrator: &Orchestrator,
     (patience, aftermath): (Duration, Duration),
-    left_behind: &impl Fn() -> Result<(), String>,
+    remains: impl AsyncFn() -> Vec<String>,
 ) -> Result<(), String> {
     let Storm { ends, .. } = *books.storm();
     let organization = books.organization();
@@ -126,11 +139,14 @@ pub(crate) async fn tell(
             sleep(Duration::from_secs(1)).await;
         }
         books.check()?;
-        let deadline = Instant::now() + SWEPT_WITHIN;
-        while left_behind().is_err() && Instant::now() < deadline {
+        for _ in 0..(SWEPT_AFTER + aftermath).as_secs() {
+            if remains().await.is_empty() {
+                break;
+            }
             sleep(Duration::from_secs(1)).await;
         }
-        left_behind()
+        let remains = remains().await;
+        if remains.is_empty() { books.check() } else { Err(format!("{remains:?}")) }
     };
     tokio::select! {
         biased;

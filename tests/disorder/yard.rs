@@ -10,23 +10,22 @@ use tokio::{
 };
 
 use crate::{
-    agent,
+    agent::{self, CannotSignIn, Files},
     books::Books,
     clock,
     cluster::{
         Cluster, Key, Object,
-        resource::{JOBS, PODS},
+        resource::{JOBS, PODS, SECRETS},
     },
-    secrets,
 };
 
 /// Attends to every Job. To be run beside everything else.
 pub(crate) async fn attend(cluster: Cluster, books: Books) {
-    let mut versions = cluster.versions();
+    let mut waiter = cluster.waiter();
     let mut seen = 0;
     let mut lives: HashMap<String, AbortHandle> = HashMap::new();
     loop {
-        versions.borrow_and_update();
+        waiter.look();
         for change in cluster.changes_since(seen) {
             seen = change.version;
             if change.key.plural != JOBS.plural {
@@ -35,7 +34,8 @@ pub(crate) async fn attend(cluster: Cluster, books: Books) {
             match (change.before, change.after) {
                 (None, Some(job)) => {
                     books.made(job.metadata("uid"), &job.value);
-                    let yard = Yard { cluster: cluster.clone(), books: books.clone(), key: change.key };
+                    let (cluster, books) = (cluster.clone(), books.clone());
+                    let yard = Yard { cluster, books, key: change.key, conditions: Vec::new() };
                     let life = tokio::spawn(yard.life(Arc::clone(&job)));
                     lives.insert(job.metadata("uid").to_owned(), life.abort_handle());
                 }
@@ -48,9 +48,7 @@ pub(crate) async fn attend(cluster: Cluster, books: Books) {
                 _ => {}
             }
         }
-        if versions.changed().await.is_err() {
-            return;
-        }
+        waiter.changed().await;
     }
 }
 
@@ -59,14 +57,15 @@ struct Yard {
     cluster: Cluster,
     books: Books,
     key: Key,
+    conditions: Vec<Value>,
 }
 
 impl Yard {
-    async fn life(self, job: Arc<Object>) {
+    async fn life(mut self, job: Arc<Object>) {
         let storm = self.books.storm().fork();
         let (dice, tempo) = (storm.dice, storm.tempo);
         sleep(dice.time(tempo.pod)).await;
-        self.until_resumed(job.metadata("uid")).await;
+        self.until_resumed().await;
         let pod = Key::new(PODS, &self.key.namespace, &format!("{}-x1y2z", self.key.name));
         self.cluster.add(PODS, &self.key.namespace, pod_of(&pod.name, &job));
         self.report(&json!({"active": 1, "ready": 0, "startTime": written_now()}));
@@ -74,12 +73,10 @@ impl Yard {
         let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": written_now()});
         let placed = json!({"spec": {"nodeName": "node"}, "status": {"conditions": [scheduled]}});
         self.cluster.change(PODS, &pod, &placed);
-        let files = match secrets::wanted(&job.value) {
-            Some(name) => Some(secrets::mounted(&self.cluster, &self.key.namespace, name).await),
-            None => None,
-        };
+        let pod_spec = &job.value["spec"]["template"]["spec"];
+        let container = pod_spec["containers"][0].clone();
+        let files = self.mount(&pod, pod_spec, &container).await;
         sleep(dice.time(tempo.cold_start)).await;
-        let container = job.value["spec"]["template"]["spec"]["containers"][0].clone();
         let uid = job.metadata("uid");
         let mut dies = self.books.dies(uid, &dice);
         if !dies {
@@ -87,9 +84,9 @@ impl Yard {
             self.report_pod(&pod, "Running", &container, &state);
             self.report(&json!({"ready": 1}));
             match agent::live(self.books.organization(), &self.books.plan(&container, files, &dice)).await {
-                agent::End::Well => self.books.worked(uid),
-                agent::End::Refused => {
-                    self.books.refused(uid);
+                Ok(()) => self.books.worked(uid),
+                Err(CannotSignIn) => {
+                    self.books.cannot_sign_in(uid);
                     dies = true;
                 }
             }
@@ -103,27 +100,49 @@ impl Yard {
         } else {
             ("SuccessCriteriaMet", "Complete", "CompletionsReached", "succeeded")
         };
-        let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": reason, "lastTransitionTime": written_now(), "message": ""});
-        self.report(&json!({"active": 0, "ready": 0, "conditions": [condition(early)]}));
-        self.report(&json!({count: 1, "conditions": [condition(early), condition(late)]}));
+        self.add_condition(early, "True", reason);
+        self.report(&json!({"active": 0, "ready": 0, "conditions": self.conditions}));
+        self.add_condition(late, "True", reason);
+        self.report(&json!({count: 1, "conditions": self.conditions}));
         self.put_away_in_time().await;
     }
 
-    /// A Job that is suspended gets its pod when it is so no longer.
-    async fn until_resumed(&self, uid: &str) {
-        let mut versions = self.cluster.versions();
-        // One that is gone stays as it was; its life ends here.
-        let is_suspended = || self.cluster.get(&self.key).is_none_or(|job| job.value["spec"]["suspend"] == json!(true));
-        let suspended = |status: &str| json!({"conditions": [{"type": "Suspended", "status": status, "lastTransitionTime": written_now()}]});
-        if !is_suspended() {
-            return;
+    /// A suspended Job has no pod.
+    async fn until_resumed(&mut self) {
+        let is_suspended = |job: Arc<Object>| job.value["spec"]["suspend"] == json!(true);
+        let mut waiter = self.cluster.waiter();
+        while self.cluster.get(&self.key).is_some_and(is_suspended) {
+            if self.conditions.is_empty() {
+                self.add_condition("Suspended", "True", "JobSuspended");
+                self.report(&json!({"conditions": self.conditions}));
+            }
+            waiter.changed().await;
         }
-        self.report(&suspended("True"));
-        while is_suspended() {
-            let _ = versions.changed().await;
+        if !self.conditions.is_empty() {
+            self.conditions.clear();
+            self.add_condition("Suspended", "False", "JobResumed");
+            self.report(&json!({"conditions": self.conditions}));
         }
-        self.report(&suspended("False"));
-        self.books.resumed(uid);
+    }
+
+    fn add_condition(&mut self, kind: &str, status: &str, reason: &str) {
+        let (kind, status) = (json!(kind), json!(status));
+        self.conditions.push(json!({
+            "type": kind, "status": status, "reason": reason, "lastTransitionTime": written_now(), "message": "",
+        }));
+    }
+
+    /// The kubelet waits for the Secret that a pod mounts. What is read is how it is then.
+    async fn mount(&self, pod: &Key, pod_spec: &Value, container: &Value) -> Option<Files> {
+        let secret = Key::new(SECRETS, &self.key.namespace, Files::secret_of(pod_spec)?);
+        let mut waiter = self.cluster.waiter();
+        loop {
+            if let Some(found) = self.cluster.get(&secret) {
+                return Some(Files::of(&found.value));
+            }
+            self.report_pod(pod, "Pending", container, &json!({"waiting": {"reason": "ContainerCreating"}}));
+            waiter.changed().await;
+        }
     }
 
     fn report(&self, status: &Value) {

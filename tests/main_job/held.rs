@@ -202,6 +202,20 @@ async fn of_two_who_claim_a_job_one_succeeds_and_the_former_owner_does_not_resum
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_held_up_does_not_replace_the_secret_of_a_job_that_another_has_made_ready() {
+    let world = World::new("held-up").await;
+    let (slow, elected) = (host(&world, "slow", None).await, host(&world, "elected", None).await);
+    assert_eq!(slow.start(&start(1)).await, Ok(Started::Created));
+    let run = until(&elected, "held", |run| run.held.is_some()).await;
+    elected.claim(&seen(&run)).await.unwrap();
+    elected.equip("agent-job-1", &files("the key")).await.unwrap();
+    slow.equip("agent-job-1", &files("a former key")).await.expect("it is ready, whoever did it");
+    assert_eq!(key_of(&world, "agent-job-1").await, "the key");
+    // It has tried whether it could be deleted, which tells its uid.
+    assert_eq!(rights_used_on_secrets(&world), ["create", "delete"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mark_of_our_own_is_claimed_again_and_a_job_that_is_gone_is_not_made_ready() {
     let world = World::new("again").await;
     let host = host(&world, "me", None).await;

@@ -3,6 +3,7 @@
 //! It knows the calls and the answers that this project and those who play in its tests make; `contract` sends the same
 //! calls to the real one.
 
+mod json_patch;
 mod problem;
 mod read;
 pub(crate) mod resource;
@@ -20,10 +21,12 @@ use serde_json::{Value, json};
 pub(crate) use problem::Problem;
 pub(crate) use store::{Change, Key, Object};
 
-use resource::{NAMESPACES, Resource};
+use resource::{NAMESPACES, PODS, Resource, SECRETS};
 use server::Server;
 pub(crate) use server::refusal;
 use store::Store;
+
+use crate::versions::Waiter;
 
 /// Header of a call: how old a view its answer may be, in milliseconds. Only the faults set it.
 pub(crate) const STALE: &str = "x-fake-stale-millis";
@@ -55,9 +58,9 @@ impl Cluster {
         look(&mut self.0.lock().unwrap())
     }
 
-    /// Tells the newest version whenever there is one.
-    pub(crate) fn versions(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.see(|store| store.versions())
+    /// Waits for newer versions.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.see(|store| store.waiter())
     }
 
     /// All that happened after a version.
@@ -67,11 +70,6 @@ impl Cluster {
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.see(|store| store.get(key).cloned())
-    }
-
-    /// All objects of a kind in a namespace.
-    pub(crate) fn all(&self, resource: &Resource, namespace: &str) -> Vec<Arc<Object>> {
-        self.see(|store| store.list(resource, namespace, store.version()).into_values().collect())
     }
 
     /// Adds an object as one of the cluster's own controllers would.
@@ -89,12 +87,22 @@ impl Cluster {
         });
     }
 
-    /// Deletes a Job and what is owned by it, as the TTL controller does.
+    /// Deletes a Job and its pods, as the TTL controller does.
     pub(crate) fn put_away(&self, job: &Key) {
         self.see(|store| {
             if let Some(removed) = store.remove(job) {
-                write::remove_dependents(store, &job.namespace, removed.metadata("uid"));
+                write::remove_dependents(store, PODS, &job.namespace, removed.metadata("uid"));
             }
         });
+    }
+
+    /// All objects of a kind in a namespace.
+    pub(crate) fn all(&self, resource: &Resource, namespace: &str) -> Vec<Arc<Object>> {
+        self.see(|store| store.list(resource, namespace, store.version()).into_values().collect())
+    }
+
+    /// Deletes the Secrets of a Job that is gone, as the garbage collector does.
+    pub(crate) fn collect_secrets_of(&self, namespace: &str, job_uid: &str) {
+        self.see(|store| write::remove_dependents(store, SECRETS, namespace, job_uid));
     }
 }

@@ -66,12 +66,6 @@ impl Problem {
         problem
     }
 
-    /// What the real one says of a JSON patch that it cannot apply, be it that a test of it fails.
-    pub(crate) fn unprocessable() -> Self {
-        let message = "the server rejected our request due to an error in our request".to_owned();
-        Self { code: 422, reason: "Invalid", message, details: Some(json!({})) }
-    }
-
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self { code: 400, reason: "BadRequest", message: message.into(), details: None }
     }
@@ -80,6 +74,12 @@ impl Problem {
     pub(crate) fn has_a_version() -> Self {
         let message = "resourceVersion should not be set on objects to be created".to_owned();
         Self { code: 500, reason: "", message, details: None }
+    }
+
+    /// A JSON patch with an operation that does not apply, such as a test that fails.
+    pub(crate) fn unpatchable(_why: String) -> Self {
+        let message = "the server rejected our request due to an error in our request".to_owned();
+        Self { code: 422, reason: "Invalid", message, details: Some(json!({})) }
     }
 
     pub(crate) fn not_acceptable() -> Self {

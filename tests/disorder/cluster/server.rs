@@ -111,7 +111,7 @@ fn change(
             write::merge(store, resource, namespace, name, &body).map(|object| whole(200, &object))
         }
         (&Method::PATCH, Some(name)) if kind.starts_with("application/json-patch+json") => {
-            write::json_patch(store, resource, namespace, name, &body).map(|object| whole(200, &object))
+            write::patch(store, resource, namespace, name, &body).map(|object| whole(200, &object))
         }
         (&Method::DELETE, Some(name)) => {
             write::delete(store, resource, namespace, name, &body).map(|answer| text(200, answer.to_string()))

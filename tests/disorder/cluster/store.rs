@@ -6,10 +6,13 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{problem::Problem, resource::Resource};
-use crate::clock;
+use crate::{
+    clock,
+    versions::{Versions, Waiter},
+};
 
 /// Where an object is: plural, namespace, name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,11 @@ impl Object {
     pub(crate) fn metadata(&self, name: &str) -> &str {
         self.value["metadata"][name].as_str().unwrap_or_default()
     }
+
+    /// The uid of what it belongs to.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.value["metadata"]["ownerReferences"][0]["uid"].as_str()
+    }
 }
 
 /// One change of one object.
@@ -66,7 +74,7 @@ pub(crate) struct Store {
     uids: u64,
     objects: BTreeMap<Key, Arc<Object>>,
     changes: Vec<Change>,
-    changed: watch::Sender<u64>,
+    versions: Versions,
 }
 
 /// The version of an empty store. The real one does not begin at 1 either, for etcd counts more than objects.
@@ -74,8 +82,8 @@ const FIRST_VERSION: u64 = 100;
 
 impl Store {
     pub(crate) fn new() -> Self {
-        let changed = watch::Sender::new(FIRST_VERSION);
-        Self { version: FIRST_VERSION, uids: 0, objects: BTreeMap::new(), changes: Vec::new(), changed }
+        let versions = Versions::default();
+        Self { version: FIRST_VERSION, uids: 0, objects: BTreeMap::new(), changes: Vec::new(), versions }
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -87,9 +95,9 @@ impl Store {
         FIRST_VERSION
     }
 
-    /// Tells the newest version whenever there is one.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Waits for newer versions.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.versions.waiter()
     }
 
     pub(crate) fn changes_since(&self, version: u64) -> &[Change] {
@@ -188,7 +196,7 @@ impl Store {
 
     fn note(&mut self, key: Key, before: Option<Arc<Object>>, after: Option<Arc<Object>>, last: Option<Arc<Object>>) {
         self.changes.push(Change { version: self.version, at: Instant::now(), key, before, after, last });
-        self.changed.send_replace(self.version);
+        self.versions.announce(self.version);
     }
 }
 

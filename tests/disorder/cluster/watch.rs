@@ -9,10 +9,7 @@ use hyper::{
     body::{Bytes, Frame},
     header::CONTENT_TYPE,
 };
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Cluster,
@@ -21,6 +18,7 @@ use super::{
     resource::Query,
     server::Answer,
 };
+use crate::versions::Waiter;
 
 /// How long a watch goes on where its caller does not say.
 const USUAL_TIME: Duration = Duration::from_secs(1800);
@@ -31,7 +29,7 @@ const BOOKMARKS: Duration = Duration::from_secs(60);
 struct Watch {
     cluster: Cluster,
     watched: Watched,
-    versions: Receiver<u64>,
+    waiter: Waiter,
     /// The version up to which everything has been sent.
     sent: u64,
     /// Lines that are to be sent first.
@@ -50,7 +48,7 @@ pub(super) fn answer(cluster: &Cluster, watched: Watched, query: &Query, late: D
     let mut watch = Watch {
         cluster: cluster.clone(),
         watched,
-        versions: cluster.versions(),
+        waiter: cluster.waiter(),
         sent: 0,
         ready: Vec::new(),
         late,
@@ -98,7 +96,7 @@ impl Watch {
             if self.is_over {
                 return None;
             }
-            self.versions.borrow_and_update();
+            self.waiter.look();
             let mut due = None;
             for change in self.cluster.changes_since(self.sent) {
                 let shown_at = change.at + self.late;
@@ -114,7 +112,7 @@ impl Watch {
             let until = [Some(self.end), self.bookmark, due].into_iter().flatten().min().unwrap_or(self.end);
             tokio::select! {
                 biased;
-                changed = self.versions.changed(), if due.is_none() => self.is_over = changed.is_err(),
+                () = self.waiter.changed(), if due.is_none() => {}
                 () = sleep_until(until) => {}
             }
             let now = Instant::now();

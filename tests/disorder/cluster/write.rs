@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
+    json_patch::patched,
     problem::Problem,
     resource::{CONFIG_MAPS, JOBS, NAMESPACES, PODS, Resource, SECRETS},
     store::{Key, Object, Store},
@@ -39,14 +40,13 @@ pub(crate) fn create(
     if resource == JOBS {
         complete_job(&name, &mut body)?;
     }
+    if resource == PODS {
+        body["status"] = json!({"phase": "Pending"});
+    }
     if resource == NAMESPACES {
         body["status"] = json!({"phase": "Active"});
     }
-    let made = store.add(resource, Key::new(resource, namespace, &name), body)?;
-    if resource == SECRETS {
-        remove_orphan(store, &Key::new(resource, namespace, &name), &made);
-    }
-    Ok(made)
+    store.add(resource, Key::new(resource, namespace, &name), body)
 }
 
 fn is_name(name: &str) -> bool {
@@ -132,8 +132,8 @@ pub(crate) fn merge(
     store.change(resource, &key, merged)
 }
 
-/// PATCH with a JSON patch (RFC 6902): as many of its operations as anybody here uses.
-pub(crate) fn json_patch(
+/// PATCH with a JSON patch: all of its operations, or none.
+pub(crate) fn patch(
     store: &mut Store,
     resource: &Resource,
     namespace: &str,
@@ -142,31 +142,16 @@ pub(crate) fn json_patch(
 ) -> Result<Arc<Object>, Problem> {
     let key = Key::new(resource, namespace, name);
     let known = store.get(&key).cloned().ok_or_else(|| Problem::not_found(resource, name))?;
-    let mut patched = known.value.clone();
-    for operation in operations.as_array().into_iter().flatten() {
-        apply(operation, &mut patched).ok_or_else(Problem::unprocessable)?;
-    }
-    // What is empty is left out.
-    if let Some(metadata) = patched["metadata"].as_object_mut() {
-        metadata.retain(|_, value| *value != json!({}));
-    }
+    let mut patched = patched(&known.value, operations).map_err(Problem::unpatchable)?;
+    without_empty_maps(&mut patched["metadata"]);
     check_what_never_changes(resource, name, &known.value, &patched)?;
     store.change(resource, &key, patched)
 }
 
-fn apply(operation: &Value, value: &mut Value) -> Option<()> {
-    let path = operation["path"].as_str()?;
-    match operation["op"].as_str()? {
-        "test" => (*value.pointer(path)? == operation["value"]).then_some(()),
-        "replace" => {
-            *value.pointer_mut(path)? = operation["value"].clone();
-            Some(())
-        }
-        "remove" => {
-            let (parent, last) = path.rsplit_once('/')?;
-            value.pointer_mut(parent)?.as_object_mut()?.remove(&last.replace("~1", "/").replace("~0", "~")).map(drop)
-        }
-        _ => None,
+/// The real one does not store them.
+fn without_empty_maps(metadata: &mut Value) {
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
     }
 }
 
@@ -240,7 +225,7 @@ pub(crate) fn delete(
     let removed = if is_dry { Some(Arc::clone(&known)) } else { store.remove(&key) };
     let removed = removed.ok_or_else(|| Problem::not_found(resource, name))?;
     if !is_dry && resource == JOBS && options["propagationPolicy"] == json!("Background") {
-        remove_dependents(store, namespace, known.metadata("uid"));
+        remove_dependents(store, PODS, namespace, known.metadata("uid"));
     }
     if resource == PODS {
         return Ok(removed.value.clone());
@@ -252,25 +237,12 @@ pub(crate) fn delete(
     Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
 }
 
-/// What the garbage collector does with what a Job owned that is gone.
-pub(crate) fn remove_dependents(store: &mut Store, namespace: &str, job_uid: &str) {
-    for resource in [PODS, SECRETS] {
-        for (key, object) in store.list(resource, namespace, store.version()) {
-            if owner_of(&object) == Some(job_uid) {
-                store.remove(&key);
-            }
+/// What the garbage collector does.
+pub(crate) fn remove_dependents(store: &mut Store, resource: &Resource, namespace: &str, job_uid: &str) {
+    let dependents = store.list(resource, namespace, store.version());
+    for (key, dependent) in dependents {
+        if dependent.owner() == Some(job_uid) {
+            store.remove(&key);
         }
     }
-}
-
-/// What it does with what is made for a Job that is gone already.
-fn remove_orphan(store: &mut Store, key: &Key, made: &Object) {
-    let jobs = store.list(JOBS, &key.namespace, store.version());
-    if owner_of(made).is_some_and(|owner| !jobs.values().any(|job| job.metadata("uid") == owner)) {
-        store.remove(key);
-    }
-}
-
-fn owner_of(object: &Object) -> Option<&str> {
-    object.value["metadata"]["ownerReferences"][0]["uid"].as_str()
 }

@@ -1,6 +1,7 @@
 //! The fake API server keeps its word: the same calls are sent to it and to the real one, and the answers are alike.
 
 mod normal;
+mod patches;
 mod questions;
 mod watches;
 
@@ -8,7 +9,7 @@ use control_plane::ControlPlane;
 use kube::Client;
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, dice::Dice, garbage};
 use normal::normal;
 
 /// Who is asked, and in which namespace.
@@ -35,6 +36,7 @@ struct Question<'a> {
     /// `NAMESPACE` stands for the namespace that is asked in.
     path: &'a str,
     accept: &'a str,
+    /// The kind of a patch.
     kind: &'a str,
     body: Option<Value>,
 }
@@ -56,8 +58,8 @@ impl<'a> Question<'a> {
         Self { method: "PATCH", kind: "application/merge-patch+json", body: Some(body), ..Self::get(path) }
     }
 
-    fn json_patch(path: &'a str, body: Value) -> Self {
-        Self { method: "PATCH", kind: "application/json-patch+json", body: Some(body), ..Self::get(path) }
+    fn json_patch(path: &'a str, operations: Value) -> Self {
+        Self { kind: "application/json-patch+json", ..Self::merge(path, operations) }
     }
 
     fn delete(path: &'a str, body: Value) -> Self {
@@ -89,14 +91,18 @@ impl<'a> Question<'a> {
 async fn the_fake_api_server_answers_like_the_real_one() {
     let plane = ControlPlane::shared();
     let namespace = plane.namespace("contract").await.name().to_owned();
-    let fake = Cluster::with_namespace(&namespace).client();
+    let fake = Cluster::with_namespace(&namespace);
+    let collector = tokio::spawn(garbage::collect(fake.clone(), Dice::of(1)));
+    let fake = fake.client();
     let answers = [plane.client().await, fake].map(|client| async {
         let mut asked = Asked { client, namespace: namespace.clone(), answers: Vec::new() };
         questions::ask_all(&mut asked).await;
+        patches::ask_all(&mut asked).await;
         watches::ask_all(&mut asked).await;
         asked.answers
     });
     let answers = futures::future::join_all(answers).await;
+    collector.abort();
     let [real, fake] = &answers[..] else { panic!("two were asked") };
     assert_eq!(real.len(), fake.len());
     let pairs = real.iter().zip(fake);
