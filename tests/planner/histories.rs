@@ -453,10 +453,49 @@ proptest! {
         for step in steps.iter().filter(|step| !matches!(step, Step::Jump(_))) {
             world.happen(step)?;
             if matches!(step, Step::Look { .. }) {
-                let again = world.look(0, false)?;
+                // What is stopped makes room below a limit for what was missing there, so its end is waited for.
+                let mut settled = world.look(0, false)?;
+                for _ in 0..8 {
+                    if settled.stops.is_empty() {
+                        break;
+                    }
+                    settled = world.look(0, false)?;
+                }
+                prop_assert!(settled.stops.is_empty(), "stops without end: {:?}", settled);
                 let more = world.look(0, false)?;
-                prop_assert!(more.starts.is_empty(), "{:?} after {:?}", more, again);
+                prop_assert!(more.starts.is_empty(), "{:?} after {:?}", more, settled);
             }
         }
     }
+}
+
+#[test]
+fn the_room_that_a_stop_makes_below_the_limit_is_used_for_what_was_missing() {
+    let mut gpu = template("gpu", Some(&[("gpu", "1"), ("docker", "1")]));
+    gpu.scale = Scale { min: 0, idle: 1, max: None };
+    let mut plain = template("plain", Some(&[("docker", "1")]));
+    plain.scale = Scale { min: 1, idle: 0, max: None };
+    let mut policy = policy(vec![pool_policy("A", vec![gpu, plain])]);
+    policy.pools[0].max_agents = Some(4);
+    let mut world = World::new(policy);
+    let look = |world: &mut World| world.look(0, false).unwrap();
+    let kept = look(&mut world);
+    assert_eq!(kept.starts.len(), 2, "one of each kind is kept: {kept:?}");
+    (0..3).for_each(|_| world.arrives(Wish::Nothing));
+    // The plain one is lost, and others take its room while it backs off.
+    world.lost(0);
+    assert_eq!(look(&mut world).starts.len(), 3);
+    world.cancelled(0);
+    world.pass(20);
+    world.pass(1000);
+
+    let disabled = look(&mut world);
+    let stopped = look(&mut world);
+    let filled = look(&mut world);
+    let settled = look(&mut world);
+
+    assert!(disabled.starts.is_empty() && stopped.starts.is_empty(), "there is no room: {disabled:?} {stopped:?}");
+    assert_eq!(stopped.stops.len(), 1, "an idle one too many is taken back: {stopped:?}");
+    assert_eq!(filled.starts.iter().map(|start| &*start.template).collect::<Vec<_>>(), ["plain"]);
+    assert!(settled.is_idle(), "{settled:?}");
 }
