@@ -14,7 +14,7 @@ use super::{Held, Progress, Run, RunPhase, StartRun};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The same for a start of which it is not known whether it took effect. A watch that works shows it much sooner, and
-/// while it is expected it is not tried again.
+/// while it is expected it is not tried again. A watch may also be silent, so that the host is asked before it is given up.
 const DOUBT: Duration = Duration::from_secs(3);
 
 /// What we asked of a host and have not yet seen there. Every call may be repeated without harm.
@@ -67,6 +67,8 @@ impl Expectations {
         if let Some(start) = self.starts.get_mut(name) {
             start.created_at = Some(created_at);
             start.held = held;
+            start.in_doubt = false;
+            start.until = start.until.max(start.asked_at + PATIENCE);
         }
     }
 
@@ -80,6 +82,21 @@ impl Expectations {
         if let Some(start) = self.starts.get_mut(name).filter(|start| start.created_at.is_none()) {
             start.in_doubt = true;
             start.until = start.until.min(now + DOUBT);
+        }
+    }
+
+    /// Starts that have been in doubt for long enough, so that the host has to be asked for them: what is there is
+    /// [started](Self::started), and what is not is given up by the next [merge](Self::merge).
+    #[must_use]
+    pub fn doubts(&self, now: Timestamp) -> Vec<String> {
+        let due = |start: &&ExpectedStart| start.in_doubt && start.created_at.is_none() && now >= start.until;
+        self.starts.values().filter(due).map(|start| start.run.name.clone()).collect()
+    }
+
+    /// The host was asked for it, and gave no answer.
+    pub fn still_in_doubt(&mut self, name: &str, now: Timestamp) {
+        if let Some(start) = self.starts.get_mut(name).filter(|start| start.in_doubt) {
+            start.until = (now + DOUBT).min(start.asked_at + PATIENCE);
         }
     }
 

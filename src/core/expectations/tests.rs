@@ -90,6 +90,27 @@ fn a_start_in_doubt_is_expected_for_seconds_and_a_sure_one_for_minutes() {
 }
 
 #[test]
+fn a_doubt_is_settled_by_asking_and_goes_on_as_long_as_there_is_no_answer() {
+    let mut expectations = Expectations::default();
+    for name in ["there", "not-there", "unknown"] {
+        expectations.starting(&start(name), at(0));
+        expectations.in_doubt(name, at(10));
+    }
+    assert!(expectations.doubts(at(12)).is_empty(), "the watch has its time");
+    assert_eq!(expectations.doubts(at(13)).len(), 3);
+    expectations.started("there", at(1), None);
+    expectations.still_in_doubt("unknown", at(13));
+    let runs = expectations.merge(Vec::new(), at(13));
+    assert_eq!(names(&runs).into_iter().collect::<BTreeSet<_>>(), ["there", "unknown"].into());
+    assert_eq!(expectations.doubts(at(16)), ["unknown"], "what is there is asked for once");
+    for second in (16..400).step_by(3) {
+        expectations.still_in_doubt("unknown", at(second));
+        let _ = expectations.merge(Vec::new(), at(second));
+    }
+    assert!(!expectations.expects("unknown"), "not for ever");
+}
+
+#[test]
 fn what_was_stopped_is_gone_at_once_and_a_later_namesake_is_not() {
     let mut expectations = Expectations::default();
     expectations.stopped("a", at(0), at(9));

@@ -247,6 +247,26 @@ impl KubernetesHost {
         })
     }
 
+    /// Asks for the Jobs of which it is not known whether they were made, and which no watch has shown since. Without an
+    /// answer they are asked for again later; then nobody else's question would be answered either.
+    async fn settle_doubts(&self) {
+        let doubts = self.expectations().doubts(self.clock.now());
+        let mut answers = true;
+        for name in doubts {
+            let found = if answers { self.get(&name).await } else { Err(HostError::Unavailable(String::new())) };
+            match found {
+                Ok(Some(job)) if !job.is_being_deleted() => {
+                    self.expectations().started(&name, job.created_at(), job.held());
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    answers = false;
+                    self.expectations().still_in_doubt(&name, self.clock.now());
+                }
+            }
+        }
+    }
+
     /// Refuses a Job that would show the token to everyone who may see Jobs.
     fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
         let token = self.token.current().map_err(HostError::Credential)?;
@@ -287,6 +307,7 @@ impl AgentHost for KubernetesHost {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         let listing = self.watching().listing().await?;
         self.chores().note(listing.failed, listing.mounted);
+        self.settle_doubts().await;
         let mut runs = self.expectations().merge(listing.runs, self.clock.now());
         // Always in the same order, so that the same situation always leads to the same plan.
         runs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
