@@ -40,6 +40,16 @@ impl Holds {
         *until - now
     }
 
+    /// What came of an attempt with an agent of this kind.
+    fn came_out<T>(&mut self, kind: &Kind, result: &Result<T, HostError>) {
+        match result {
+            Ok(_) => drop(self.0.remove(kind)),
+            // A name that is taken says nothing about the next one.
+            Err(HostError::Collision { .. }) => {}
+            Err(_) => drop(self.refused(kind, Instant::now())),
+        }
+    }
+
     /// The earliest moment still to come at which something may be tried again.
     pub(super) fn next_after(&self, now: Instant) -> Option<Instant> {
         self.0.values().map(|(_, until)| *until).filter(|&until| until > now).min()
@@ -102,11 +112,10 @@ impl<A: AzureDevOps, H: AgentHost> Sides<'_, A, H> {
 pub(super) async fn equip_runs<A: AzureDevOps, H: AgentHost>(
     sides: &Sides<'_, A, H>,
     equips: Vec<EquipRun>,
-    holds: &mut Holds,
+    holds: &RefCell<&mut Holds>,
     mut report: impl FnMut(&EquipRun, Result<(), HostError>),
 ) {
     let kind_of = |run: &EquipRun| (run.pool.clone(), run.template.clone());
-    let holds = RefCell::new(holds);
     let mut equipping = stream::iter(equips)
         .take_while(|_| ready((sides.go_on)()))
         .filter(|run| ready(!holds.borrow().holds(&kind_of(run), Instant::now())))
@@ -116,12 +125,7 @@ pub(super) async fn equip_runs<A: AzureDevOps, H: AgentHost>(
         })
         .buffer_unordered(CONCURRENT_STARTS);
     while let Some((run, result)) = equipping.next().await {
-        match &result {
-            Ok(()) => drop(holds.borrow_mut().0.remove(&kind_of(&run))),
-            // A name that is taken says nothing about the next one.
-            Err(HostError::Collision { .. }) => {}
-            Err(_) => drop(holds.borrow_mut().refused(&kind_of(&run), Instant::now())),
-        }
+        holds.borrow_mut().came_out(&kind_of(&run), &result);
         report(&run, result);
     }
 }
@@ -174,24 +178,25 @@ pub(super) async fn change_agents<A: AzureDevOps>(
 pub(super) async fn start_runs<A: AzureDevOps, H: AgentHost>(
     sides: &Sides<'_, A, H>,
     starts: Vec<StartRun>,
-    holds: &mut Holds,
+    holds: &RefCell<&mut Holds>,
     go_on: impl Fn() -> bool,
     mut report: impl FnMut(&Acted),
 ) {
     let now = Instant::now();
     let kind_of = |start: &StartRun| (start.pool.clone(), start.template.clone());
-    let allowed: Vec<StartRun> = starts.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect();
+    let allowed: Vec<StartRun> =
+        starts.into_iter().filter(|start| !holds.borrow().holds(&kind_of(start), now)).collect();
     // After a refusal the first start goes alone; the rest follows when it succeeds.
     let (probes, rest): (Vec<_>, Vec<_>) = {
         let mut probed = std::collections::HashSet::new();
         allowed.into_iter().partition(|start| {
             let kind = kind_of(start);
-            holds.0.contains_key(&kind) && probed.insert(kind)
+            holds.borrow().0.contains_key(&kind) && probed.insert(kind)
         })
     };
     for batch in [probes, rest] {
         let now = Instant::now();
-        let batch = batch.into_iter().filter(|start| !holds.holds(&kind_of(start), now)).collect::<Vec<_>>();
+        let batch = batch.into_iter().filter(|start| !holds.borrow().holds(&kind_of(start), now)).collect::<Vec<_>>();
         let mut acted = stream::iter(batch)
             .take_while(|_| ready(go_on()))
             .map(async |start| {
@@ -200,17 +205,7 @@ pub(super) async fn start_runs<A: AzureDevOps, H: AgentHost>(
             })
             .buffer_unordered(CONCURRENT_STARTS);
         while let Some(acted) = acted.next().await {
-            let kind = kind_of(&acted.start);
-            match &acted.result {
-                Ok(_) => {
-                    holds.0.remove(&kind);
-                }
-                // A name that is taken says nothing about the next one.
-                Err(HostError::Collision { .. }) => {}
-                Err(_) => {
-                    holds.refused(&kind, Instant::now());
-                }
-            }
+            holds.borrow_mut().came_out(&kind_of(&acted.start), &acted.result);
             report(&acted);
         }
     }

@@ -9,7 +9,7 @@ mod polls;
 #[cfg(test)]
 mod tests;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{cell::RefCell, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -238,11 +238,12 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let busy = decided.pools.iter().flat_map(|pool| pool.busy.iter().cloned()).collect();
         self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
 
-        if self.leadership.may_act() {
-            let marked = self.host.mark_busy(&busy).await;
-            self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
-        }
-        self.carry_out(decided, stop, &mut outcome).await;
+        // Side by side: neither has to wait for the other, and what is started is decided on a view that grows old.
+        let host = self.host;
+        let may_act = self.leadership.may_act();
+        let marking = async { if may_act { host.mark_busy(&busy).await } else { Ok(()) } };
+        let (marked, ()) = tokio::join!(marking, self.carry_out(decided, stop, &mut outcome));
+        self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
         if !self.leadership.may_act() {
             return outcome;
         }
@@ -268,7 +269,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
-    /// What is ended makes room for what is started; registrations come last, because nobody waits for them.
+    /// What is ended makes room for what is started. No second job may land on a busy agent, so that it is disabled beside
+    /// all else; other registrations come last, because nobody waits for them.
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
         let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
         let now = self.settings.now;
@@ -281,55 +283,54 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             let number = |action: AgentAction| Some((*sides.numbers.get(action.pool.as_str())?, action));
             actions.into_iter().filter_map(number).collect::<Vec<_>>()
         };
-        // A second job must not land on an agent, however many others are started meanwhile.
         let (fences, agents): (Vec<_>, Vec<_>) =
             agents.into_iter().partition(|action| matches!(action.change, AgentChange::Disable(..)));
-        let mut changed = |action: &AgentAction, result: Result<(), Error>| {
-            journal.changed(action, &result);
+        // They are told of one at a time, though they are made side by side.
+        let (journal, outcome, holds) = (RefCell::new(journal), RefCell::new(outcome), RefCell::new(holds));
+        let changed = |action: &AgentAction, result: Result<(), Error>| {
+            journal.borrow_mut().changed(action, &result);
             board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
         };
-        change_agents(*azure_devops, numbered(fences), go_on, &mut changed).await;
-        stop_runs(&sides, stops, go_on, |run, result| {
-            journal.stopped(run, &result);
+        let fencing = change_agents(*azure_devops, numbered(fences), go_on, changed);
+        let stopping = stop_runs(&sides, stops, go_on, |run, result| {
+            journal.borrow_mut().stopped(run, &result);
             if let StopReason::NeverCame(trouble) = &run.reason {
                 board.never_came(&run.pool, trouble.as_deref(), now());
             }
             match result {
                 Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
-                Err(_) => outcome.failures += 1,
+                Err(_) => outcome.borrow_mut().failures += 1,
             }
-        })
-        .await;
-        equip_runs(&sides, equips, holds, |run, result| {
-            journal.equipped(run, &result);
+        });
+        let equipping = equip_runs(&sides, equips, &holds, |run, result| {
+            journal.borrow_mut().equipped(run, &result);
             let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name));
             board.started(&run.pool, &run.template, refusal);
             if result.is_err() {
-                outcome.failures += 1;
+                outcome.borrow_mut().failures += 1;
             }
-        })
-        .await;
-        start_runs(&sides, starts, holds, go_on, |acted: &Acted| {
-            journal.acted(acted);
+        });
+        let starting = start_runs(&sides, starts, &holds, go_on, |acted: &Acted| {
+            journal.borrow_mut().acted(acted);
             let refusal = acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name));
             board.started(&acted.start.pool, &acted.start.template, refusal);
             match &acted.result {
                 Ok(_) => {
                     metrics.started(&acted.start.pool);
-                    outcome.started += 1;
+                    outcome.borrow_mut().started += 1;
                 }
                 Err(refusal) => {
                     metrics.start_failed(&acted.start.pool, refusal.reason());
-                    outcome.failures += 1;
+                    outcome.borrow_mut().failures += 1;
                 }
             }
-        })
-        .await;
-        change_agents(*azure_devops, numbered(agents), go_on, |action, result| {
-            journal.changed(action, &result);
-            board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
-        })
-        .await;
+        });
+        let ending_and_starting = async {
+            stopping.await;
+            tokio::join!(starting, equipping);
+        };
+        tokio::join!(fencing, ending_and_starting);
+        change_agents(*azure_devops, numbered(agents), go_on, changed).await;
     }
 
     /// Waits for a moment, for a pool that was late, or for the host to change.
