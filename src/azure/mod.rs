@@ -7,6 +7,7 @@
 mod aadsts;
 mod authorities;
 mod cache;
+mod certificate;
 mod chain;
 mod client_secret;
 mod cloud;
@@ -14,11 +15,17 @@ mod credential;
 mod endpoint;
 mod error;
 mod link;
+mod managed_identity;
 mod organization;
 mod scrub;
 mod text;
 mod token;
+mod tools;
 mod transport;
+mod workload_identity;
+
+#[cfg(test)]
+mod tests;
 
 pub use cloud::Cloud;
 pub use credential::Credential;
