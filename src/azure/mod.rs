@@ -30,7 +30,7 @@ mod tests;
 pub use cloud::Cloud;
 pub use credential::Credential;
 pub use error::{EntraError, Said};
-pub use organization::{AZURE_DEVOPS, OrganizationToken};
+pub use organization::{AZURE_DEVOPS, OrganizationToken, TokenError};
 pub use token::AccessToken;
 pub use transport::{SetupError, http_client};
 
