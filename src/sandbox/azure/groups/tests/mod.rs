@@ -1,0 +1,1 @@
+//! The groups at chosen moments.
