@@ -2,8 +2,10 @@
 //! places we know.
 
 mod host;
+mod json;
 pub mod kubernetes;
 pub mod local;
+mod variables;
 
 pub use host::{Host, Reached};
 

@@ -61,7 +61,7 @@ pub use render::{Rendered, render};
 use secret::Vault;
 use watching::{Clock, Watching};
 
-use super::{AgentFiles, AgentHost, HostError, Started};
+use super::{AgentFiles, AgentHost, HostError, Started, json::contains_text};
 use crate::{
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource, Way},
     core::{
@@ -271,7 +271,7 @@ impl KubernetesHost {
     fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
         let token = self.token.current().map_err(HostError::Credential)?;
         let token = token.expose_secret();
-        if token.len() < SHORTEST_TOKEN || !job::contains_text(&made.job, token) {
+        if token.len() < SHORTEST_TOKEN || !contains_text(&made.job, token) {
             return Ok(());
         }
         Err(HostError::Refused {
