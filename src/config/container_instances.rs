@@ -120,6 +120,16 @@ impl AciSettings {
         self.get("subscriptionId").or_else(|| self.get("resourceGroup")).map(|found| &found.origin)
     }
 
+    /// The tenant, if it is one.
+    pub(super) fn tenant(&self) -> Option<String> {
+        names::guid(&self.get("tenantId")?.value).ok()
+    }
+
+    /// The cloud, if it is one.
+    pub(super) fn cloud(&self) -> Option<AzureEnvironment> {
+        azure_environment(&self.get("environment")?.value).ok()
+    }
+
     /// The template for all groups.
     pub(super) fn template(&self) -> Option<Found<PathBuf>> {
         let found = self.get("template")?;
@@ -147,6 +157,7 @@ impl AciSettings {
             Reported
         })
     }
+
 }
 
 /// What is wrong has been said.

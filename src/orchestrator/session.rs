@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
 use crate::{
+    azure::OrganizationToken,
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig},
@@ -38,14 +39,18 @@ impl Session {
     /// Reaches the host of a configuration.
     pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
-        let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
-            Ok(client) => client.with_agents_over(config.way().into()),
+        let made = OrganizationToken::of(&config).and_then(|token| {
+            let client = RestClient::new(url, token.clone(), config.ca_file.as_deref())?;
+            Ok((client.with_agents_over(config.way().into()), token))
+        });
+        let (azure_devops, token) = match made {
+            Ok(made) => made,
             Err(error) => {
                 let error = ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) };
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity).await {
+        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity, token).await {
             Ok(reached) => reached,
             Err(HostError::Unavailable(message)) if !config.run_once => {
                 return Err((config, Unready::NotYet(message)));
@@ -104,6 +109,7 @@ impl Session {
             HostConfig::Kubernetes(kubernetes) => Some(kubernetes.namespace.clone()),
             HostConfig::ContainerInstances(_) | HostConfig::Local(_) => None,
         };
+        let authentication = config.organization.authentication.name().to_owned();
         Facts {
             orchestrator: OrchestratorReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,7 +121,7 @@ impl Session {
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },
-            organization: OrganizationReport { url: config.organization.url.clone(), authentication: "pat".to_owned() },
+            organization: OrganizationReport { url: config.organization.url.clone(), authentication },
         }
     }
 
