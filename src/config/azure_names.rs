@@ -41,14 +41,14 @@ pub(super) fn region(text: &str) -> Result<String, Wrong> {
 pub(super) fn subnet(text: &str) -> Result<String, Wrong> {
     let like = "/subscriptions/…/resourceGroups/…/providers/Microsoft.Network/virtualNetworks/NETWORK/subnets/NAME";
     let types = ["microsoft.network", "virtualnetworks", "subnets"];
-    resource_id(text, types, like)
-        .map_err(|wrong| wrong.mend("az network vnet subnet show -g GROUP --vnet-name NETWORK -n NAME --query id prints it"))
+    resource_id(text, types, like).map_err(|wrong| {
+        wrong.mend("az network vnet subnet show -g GROUP --vnet-name NETWORK -n NAME --query id prints it")
+    })
 }
 
 /// The id of a user-assigned managed identity.
 pub(super) fn identity(text: &str) -> Result<String, Wrong> {
-    let like =
-        "/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME";
+    let like = "/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME";
     let types = ["microsoft.managedidentity", "userassignedidentities", ""];
     resource_id(text, types, like).map_err(|wrong| wrong.mend("az identity show -g GROUP -n NAME --query id prints it"))
 }
@@ -58,7 +58,9 @@ fn resource_id(text: &str, [provider, kind, inner]: [&str; 3], like: &str) -> Re
     let lower = text.to_lowercase();
     let parts: Vec<&str> = lower.trim_end_matches('/').split('/').collect();
     let fits = match parts[..] {
-        ["", "subscriptions", _, "resourcegroups", _, "providers", its, of, _] => its == provider && of == kind && inner.is_empty(),
+        ["", "subscriptions", _, "resourcegroups", _, "providers", its, of, _] => {
+            its == provider && of == kind && inner.is_empty()
+        }
         ["", "subscriptions", _, "resourcegroups", _, "providers", its, of, _, within, _] => {
             its == provider && of == kind && within == inner
         }
@@ -120,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_service_is_reached_by_https_but_on_this_machine() {
-        assert_eq!(service_url("https://management.local.azurestack.external/").unwrap(), "https://management.local.azurestack.external");
+        assert_eq!(
+            service_url("https://management.local.azurestack.external/").unwrap(),
+            "https://management.local.azurestack.external"
+        );
         assert_eq!(service_url("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000");
         for text in ["http://management.azure.com", "management.azure.com", "https://u:p@x", "https://x?y", "ftp://x"] {
             assert!(service_url(text).is_err(), "{text}");

@@ -105,7 +105,10 @@ impl AciSettings {
 
     pub(super) fn filled_by(mut self, mut other: Self, problems: &Problems) -> Self {
         // Who brings a user name and a password means no identity, and the other way round.
-        if ["registry.identity", "registry.username", "registry.passwordFile"].iter().any(|key| self.0.contains_key(key)) {
+        if ["registry.identity", "registry.username", "registry.passwordFile"]
+            .iter()
+            .any(|key| self.0.contains_key(key))
+        {
             other.0.retain(|key, _| !key.starts_with("registry.") || *key == "registry.server");
         }
         let both = SETTINGS.iter().filter_map(|(key, _)| {
@@ -157,7 +160,6 @@ impl AciSettings {
             Reported
         })
     }
-
 }
 
 /// What is wrong has been said.

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Os, Polling, Registration,
     assemble::{IDLE_TIMEOUT, KEEP_FAILED, KEEP_FINISHED, START_TIMEOUT, TOKEN_FILE, default_listen},
-    container_instances as aci,
     authentication::SignIn,
+    container_instances as aci,
     environment::Environment,
     host::{DEFAULT_NAMESPACE, HostType},
     origin::{Found, Origin},

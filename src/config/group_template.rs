@@ -57,9 +57,8 @@ impl GroupTemplate {
     /// As [`GroupTemplate::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
         let problems = Problems::hiding(None);
-        let documents = yaml::parse(text, Dialect::Strict)
-            .map_err(|error| problems.error(error.in_file(path)))
-            .unwrap_or_default();
+        let documents =
+            yaml::parse(text, Dialect::Strict).map_err(|error| problems.error(error.in_file(path))).unwrap_or_default();
         let source = Source { path, problems: &problems };
         if let Some(second) = documents.get(1) {
             Field::root(source, second).report(Wrong::new("has a second document here; it has to have one"));
@@ -154,7 +153,9 @@ fn check_container(container: &Field<'_>) {
     let Some(map) = container.any_map() else { return };
     match map.get("name") {
         Some(name) => drop(name.text(container_name)),
-        None => map.field().report(Wrong::new("has no name").mend("add the key `name`; the agent's container is `agent`")),
+        None => {
+            map.field().report(Wrong::new("has no name").mend("add the key `name`; the agent's container is `agent`"))
+        }
     }
     let Some(properties) = map.get("properties").and_then(|field| field.any_map()) else { return };
     if let Some(image) = properties.get("image") {
@@ -213,7 +214,10 @@ mod tests {
             ("", "group.yaml says nothing"),
             ("[]", "group.yaml:1:1: the file is a list"),
             ("containers: []", "group.yaml:1:1: the file has no `properties`"),
-            ("properties:\n  containers: {}", "group.yaml:2:15: properties.containers is a mapping; it has to be a list"),
+            (
+                "properties:\n  containers: {}",
+                "group.yaml:2:15: properties.containers is a mapping; it has to be a list",
+            ),
             ("properties:\n  containers:\n  - properties: {}", "properties.containers[0] has no name"),
             ("properties:\n  containers:\n  - name: Agent", "properties.containers[0].name is \"Agent\""),
             ("properties:\n  osType: macos", "group.yaml:2:11: properties.osType is \"macos\""),

@@ -13,8 +13,8 @@ use std::{
 use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_hash};
 
 mod assemble;
-mod azure_names;
 mod authentication;
+mod azure_names;
 mod container_instances;
 mod edit;
 mod effective;

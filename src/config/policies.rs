@@ -161,7 +161,11 @@ impl<'a> Policies<'a> {
             (Some(image), _) => Some(image),
             (None, Some(_)) => {
                 if let Some(image) = &self.settings.image {
-                    self.problems.warn(format!("{} is not used where the {} template names an image", image.origin, self.kind_of_template()));
+                    self.problems.warn(format!(
+                        "{} is not used where the {} template names an image",
+                        image.origin,
+                        self.kind_of_template()
+                    ));
                 }
                 None
             }

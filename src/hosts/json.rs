@@ -111,12 +111,7 @@ impl<'a> Node<'a> {
 }
 
 /// Gives a container a variable, in place of one of that name. `list` is the key of its variables.
-pub(super) fn set_variable(
-    container: &mut Node<'_>,
-    list: &str,
-    name: &str,
-    value: &str,
-) -> Result<(), TemplateError> {
+pub(super) fn set_variable(container: &mut Node<'_>, list: &str, name: &str, value: &str) -> Result<(), TemplateError> {
     let mut is_there = false;
     for mut variable in container.each(list)? {
         if variable.text("name")? == Some(name) {

@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn quotas_are_known_by_code_or_words() {
-        let words = "Resource type 'x' container group quota 'ContainerGroups' exceeded in region 'westeurope'. Limit: '100'";
+        let words =
+            "Resource type 'x' container group quota 'ContainerGroups' exceeded in region 'westeurope'. Limit: '100'";
         for (status, code, message, is_quota) in [
             (409, "ContainerGroupQuotaReached", "x", true),
             (503, "ServiceUnavailable", words, true),

@@ -75,7 +75,14 @@ impl Setup {
     fn of(job: Option<Value>) -> Self {
         let job_template =
             job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
-        let agent = AgentSpec { image: None, os: Os::Linux, job_template, container_group: None, host_settings: String::new(), registration: Registration::Auto };
+        let agent = AgentSpec {
+            image: None,
+            os: Os::Linux,
+            job_template,
+            container_group: None,
+            host_settings: String::new(),
+            registration: Registration::Auto,
+        };
         Self {
             agent,
             docker_socket: None,
