@@ -22,7 +22,7 @@ use super::{
     transport::{causes, innermost},
     versions::{Endpoint, Versions, accept},
 };
-use crate::config::TokenSource;
+use crate::{azure::OrganizationToken, config::TokenSource};
 
 /// The most bytes of an answer: 10,000 finished job requests are some 15 MiB.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -62,7 +62,7 @@ impl Timing {
 pub(super) struct Caller {
     http: Client,
     base: Url,
-    token: TokenSource,
+    token: OrganizationToken,
     scheme: Scheme,
     timing: Timing,
     throttle: Throttle,
@@ -86,14 +86,15 @@ pub(super) struct Page<T> {
 }
 
 impl Caller {
-    pub(super) fn new(http: Client, base: Url, token: TokenSource, timing: Timing) -> Self {
+    pub(super) fn new(http: Client, base: Url, token: OrganizationToken, timing: Timing) -> Self {
         let (throttle, allowance, versions) = Default::default();
-        Self { http, base, token, scheme: Scheme::Basic, timing, throttle, allowance, versions }
+        let scheme = if token.is_entra() { Scheme::Bearer } else { Scheme::Basic };
+        Self { http, base, token, scheme, timing, throttle, allowance, versions }
     }
 
     /// Another caller of the same organization, by a token of its own.
     pub(super) fn by_bearer(&self, token: SecretString) -> Self {
-        let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token), self.timing);
+        let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token).into(), self.timing);
         Self { scheme: Scheme::Bearer, ..other }
     }
 
@@ -194,7 +195,8 @@ impl Caller {
         read: fn(&Answer<'_>) -> Result<T, Failure>,
     ) -> Result<Page<T>, Failure> {
         self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
-        let credential = Credential::current(&self.token).map_err(Failure::Final)?;
+        let credential =
+            Credential::of(&self.token.current().await.map_err(|what| Failure::Final(Error::Token(what)))?);
         let authorization = credential.header(self.scheme).map_err(Failure::Final)?;
         let call = self.http.request(request.method.clone(), url.clone());
         let mut call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);

@@ -13,18 +13,23 @@ use std::{
 use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_hash};
 
 mod assemble;
+mod authentication;
+mod azure_names;
 mod container_instances;
 mod edit;
 mod effective;
+mod entra;
 mod environment;
 mod error;
 mod file;
+mod group_template;
 mod host;
 mod job_fields;
 mod job_structure;
 mod job_template;
 mod kubernetes_names;
 mod lines;
+mod loopback;
 mod near_miss;
 mod organization;
 mod origin;
@@ -41,10 +46,13 @@ mod yaml;
 
 pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
+pub use entra::{CredentialKind, Credentials, EntraConfig};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
+pub use group_template::{GroupTemplate, agent_container};
 pub use job_template::JobTemplate;
+pub use loopback::is_loopback;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};
 pub use way::Way;
@@ -60,6 +68,8 @@ const MOUNTED: &str = "/etc/kubectl-ado";
 pub struct Config {
     /// Which organization, and how to sign in.
     pub organization: Organization,
+    /// What tokens of Entra are had with, where any are needed.
+    pub entra: EntraConfig,
     /// Where agents run.
     pub host: HostConfig,
     /// Pools, templates and limits; [`Config::policy`] adds who we are.
@@ -98,8 +108,28 @@ pub struct Organization {
     /// Its URL as it was given, without a trailing slash: `https://dev.azure.com/contoso`,
     /// `https://tfs.example/tfs/DefaultCollection`.
     pub url: String,
-    /// Where the token comes from.
-    pub token: TokenSource,
+    /// How to sign in.
+    pub authentication: Authentication,
+}
+
+/// How to sign in to Azure DevOps.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// By a personal access token, which comes from here.
+    Pat(TokenSource),
+    /// By a token of Entra, which is had as [`Config::entra`] says.
+    Entra,
+}
+
+impl Authentication {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pat(_) => "pat",
+            Self::Entra => "entra",
+        }
+    }
 }
 
 /// Where agents run.
@@ -136,7 +166,7 @@ pub struct SecretKey {
 }
 
 /// Settings of the host `aci`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AciConfig {
     /// The subscription, a GUID in lower case.
     pub subscription_id: String,
@@ -148,12 +178,58 @@ pub struct AciConfig {
     pub region: String,
     /// The cloud.
     pub environment: AzureEnvironment,
+    /// CPU cores of the agent's container, where its template does not say.
+    pub cpu: f64,
+    /// Memory of the agent's container in GB, where its template does not say.
+    pub memory_gb: f64,
+    /// The id of a subnet to put the groups into.
+    pub subnet_id: Option<String>,
+    /// The id of a user-assigned managed identity that the groups have.
+    pub identity: Option<String>,
+    /// The registry that images are pulled from, where it wants to know who asks.
+    pub registry: Option<Registry>,
+    /// Where Azure Resource Manager answers, where that is not the cloud's own address.
+    pub resource_manager_url: Option<String>,
+    /// After this time a group is deleted, whatever it does.
+    pub max_lifetime: Duration,
+}
+
+/// A private registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Its host name.
+    pub server: String,
+    /// How to sign in.
+    pub secret: RegistrySecret,
+}
+
+/// How to sign in to a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrySecret {
+    /// As a user-assigned managed identity, by its id.
+    Identity(String),
+    /// With a password.
+    Password {
+        /// The user's name.
+        username: String,
+        /// The file that holds the password. Read anew for each group.
+        file: PathBuf,
+    },
+}
+
+impl AciConfig {
+    /// A fingerprint of what all groups have from here.
+    fn fingerprint(&self) -> String {
+        let Self { region, cpu, memory_gb, subnet_id, identity, registry, .. } = self;
+        format!("{region} {cpu} {memory_gb} {subnet_id:?} {identity:?} {registry:?}")
+    }
 }
 
 /// One of Azure's clouds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AzureEnvironment {
     /// The one for all.
+    #[default]
     Public,
     /// Operated by 21Vianet in China.
     China,
@@ -177,6 +253,10 @@ pub struct AgentSpec {
     pub os: Os,
     /// The Job template.
     pub job_template: Option<JobTemplate>,
+    /// The template of its container groups.
+    pub container_group: Option<GroupTemplate>,
+    /// A fingerprint of what the host's settings add.
+    pub host_settings: String,
     /// How its agents are to get the right to work.
     pub registration: Registration,
 }
@@ -191,12 +271,18 @@ impl AgentSpec {
         let is_ours = |image: &str| {
             image.strip_prefix(OUR_IMAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
         };
-        let template = self.job_template.as_ref();
-        let image = self.image.as_deref().or_else(|| template.and_then(JobTemplate::image));
-        image.is_none_or(is_ours) && !template.is_some_and(JobTemplate::has_own_command)
+        let image = self.image.as_deref().or_else(|| self.image_of_template());
+        let job = self.job_template.as_ref().is_some_and(JobTemplate::has_own_command);
+        let group = self.container_group.as_ref().is_some_and(GroupTemplate::has_own_command);
+        image.is_none_or(is_ours) && !job && !group
     }
 
-    /// Why agents of this kind in a pod are no just-in-time ones unless that is asked for by name.
+    fn image_of_template(&self) -> Option<&str> {
+        let job = self.job_template.as_ref().and_then(JobTemplate::image);
+        job.or_else(|| self.container_group.as_ref()?.image())
+    }
+
+    /// Why agents of this kind in a pod or a container group are no just-in-time ones unless that is asked for by name.
     #[must_use]
     pub fn obstacle(&self) -> Option<&'static str> {
         match self.os {
@@ -211,13 +297,20 @@ impl AgentSpec {
     /// A fingerprint of all that the template's agents are made from, this program's version included.
     #[must_use]
     pub fn revision(&self) -> String {
-        let Self { image, os, job_template, registration: _ } = self;
+        let Self { image, os, job_template, container_group, host_settings, registration: _ } = self;
         let job = job_template.as_ref().map(|template| template.job.to_string()).unwrap_or_default();
         let os = match os {
             Os::Linux => "linux",
             Os::Windows => "windows",
         };
-        short_hash(&["revision", env!("CARGO_PKG_VERSION"), image.as_deref().unwrap_or_default(), os, &job], 10)
+        let image = image.as_deref().unwrap_or_default();
+        let mut parts = vec!["revision", env!("CARGO_PKG_VERSION"), image, os, &job];
+        let group = container_group.as_ref().map(|template| template.body.to_string());
+        parts.extend(group.as_deref());
+        if !host_settings.is_empty() {
+            parts.push(host_settings);
+        }
+        short_hash(&parts, 10)
     }
 }
 
@@ -277,7 +370,7 @@ impl Config {
     ///
     /// All that is missing, malformed or contradictory.
     pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT"));
+        let problems = Problems::hiding_secrets_of(environment);
         let of_environment = Settings::of_environment(environment, &problems);
         let of_file = match file {
             Some(path) => file::settings(path, &problems),
@@ -295,8 +388,9 @@ impl Config {
     /// The files that it is made of besides the configuration file itself.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let templates = self.agents.values().filter_map(|agent| Some(agent.job_template.as_ref()?.path.clone()));
-        let mut files: Vec<PathBuf> = templates.chain(self.ca_file.clone()).collect();
+        let jobs = self.agents.values().filter_map(|agent| Some(agent.job_template.as_ref()?.path.clone()));
+        let groups = self.agents.values().filter_map(|agent| Some(agent.container_group.as_ref()?.path.clone()));
+        let mut files: Vec<PathBuf> = jobs.chain(groups).chain(self.ca_file.clone()).collect();
         files.sort();
         files.dedup();
         files
@@ -314,7 +408,7 @@ impl Config {
         name: &Path,
         folder: &Path,
     ) -> Result<(Self, Vec<Setting>), ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT")).elsewhere(MOUNTED, folder);
+        let problems = Problems::hiding_secrets_of(environment).elsewhere(MOUNTED, folder);
         let of_environment = Settings::of_environment(environment, &problems);
         let both = file::settings_of_text(text, name, folder, &problems).and_then(|of_file| {
             let settings = of_file.filled_by(of_environment, &problems);
@@ -337,7 +431,7 @@ impl Config {
         text: &str,
         files: BTreeMap<PathBuf, String>,
     ) -> Result<Self, ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT")).with_files(files);
+        let problems = Problems::hiding_secrets_of(environment).with_files(files);
         let of_environment = Settings::of_environment(environment, &problems);
         let config =
             file::settings_of_text(text, path, path.parent().unwrap_or(Path::new("")), &problems).and_then(|of_file| {

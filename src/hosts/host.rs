@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{AgentFiles, AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local::LocalHost};
+use super::{
+    AgentFiles, AgentHost, HostError, Started, container_instances::ContainerInstancesHost, kubernetes,
+    kubernetes::KubernetesHost, local::LocalHost,
+};
 use crate::{
+    azure::OrganizationToken,
     cluster::{Access, connect},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
     core::{EquipRun, Installation, Run, StartRun, StopRun},
@@ -13,6 +17,8 @@ use crate::{
 pub enum Host {
     /// Kubernetes Jobs.
     Kubernetes(Box<KubernetesHost>),
+    /// Azure container groups.
+    ContainerInstances(Box<ContainerInstancesHost>),
     /// Processes on this machine.
     Local(LocalHost),
 }
@@ -31,21 +37,26 @@ pub struct Reached {
 }
 
 impl Host {
-    /// Reaches the host of a configuration and prepares it. `identity` is this process's, for the runs that it makes ready.
+    /// Reaches the host of a configuration and prepares it. `identity` is this process's, for the runs that it makes
+    /// ready; `token` is what its agents sign in with.
     ///
     /// # Errors
     ///
     /// There is no such host, it does not answer ([`HostError::Unavailable`], worth another try), or the account lacks
     /// a right that nothing works without.
-    pub async fn reach(config: &Config, identity: &str) -> Result<Reached, HostError> {
+    pub async fn reach(config: &Config, identity: &str, token: OrganizationToken) -> Result<Reached, HostError> {
         match &config.host {
-            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity).await,
-            HostConfig::Local(settings) => Self::open_local(config, settings, identity),
-            HostConfig::ContainerInstances(_) => Err(HostError::Refused {
-                reason: "unsupported",
-                message: "agents as Azure container groups (HOST_TYPE=aci) are not part of this version".into(),
-                fix: Some("set HOST_TYPE to kubernetes or local".into()),
-            }),
+            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity, token).await,
+            HostConfig::Local(settings) => Self::open_local(config, settings, identity, token),
+            HostConfig::ContainerInstances(aci) => {
+                let host = ContainerInstancesHost::reach(config, aci, identity, token).await?;
+                Ok(Reached {
+                    installation: ContainerInstancesHost::installation(aci, config.installation_id.as_deref()),
+                    warnings: host.warnings().to_vec(),
+                    problems: Vec::new(),
+                    host: Self::ContainerInstances(Box::new(host)),
+                })
+            }
         }
     }
 
@@ -53,11 +64,12 @@ impl Host {
         config: &Config,
         settings: &KubernetesConfig,
         identity: &str,
+        token: OrganizationToken,
     ) -> Result<Reached, HostError> {
         let client =
             connect(&Access::default()).await.map_err(|error| kubernetes::refused(error, &settings.namespace))?;
         let installation = kubernetes::prepare(&client, settings, config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, config, settings, installation.clone())?.known_as(identity);
+        let host = KubernetesHost::new(client, config, settings, installation.clone(), token)?.known_as(identity);
         let problems = host.apply_documents().await;
         Ok(Reached {
             warnings: host.warnings().to_vec(),
@@ -67,9 +79,13 @@ impl Host {
         })
     }
 
-    fn open_local(config: &Config, settings: &LocalConfig, identity: &str) -> Result<Reached, HostError> {
+    fn open_local(
+        config: &Config,
+        settings: &LocalConfig,
+        identity: &str,
+        token: OrganizationToken,
+    ) -> Result<Reached, HostError> {
         let installation = LocalHost::installation(&settings.folder, config.installation_id.as_deref())?;
-        let token = config.organization.token.clone();
         let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
         let host = host.known_as(identity).trusting(config.private_ca_file.clone());
         Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })
@@ -80,6 +96,7 @@ impl Host {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Kubernetes(_) => "kubernetes",
+            Self::ContainerInstances(_) => "aci",
             Self::Local(_) => "local",
         }
     }
@@ -89,6 +106,7 @@ impl AgentHost for Host {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         match self {
             Self::Kubernetes(host) => host.runs().await,
+            Self::ContainerInstances(host) => host.runs().await,
             Self::Local(host) => host.runs().await,
         }
     }
@@ -96,6 +114,7 @@ impl AgentHost for Host {
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
         match self {
             Self::Kubernetes(host) => host.start(run).await,
+            Self::ContainerInstances(host) => host.start(run).await,
             Self::Local(host) => host.start(run).await,
         }
     }
@@ -103,6 +122,7 @@ impl AgentHost for Host {
     async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.claim(run).await,
+            Self::ContainerInstances(host) => host.claim(run).await,
             Self::Local(host) => host.claim(run).await,
         }
     }
@@ -110,6 +130,7 @@ impl AgentHost for Host {
     async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.equip(name, files).await,
+            Self::ContainerInstances(host) => host.equip(name, files).await,
             Self::Local(host) => host.equip(name, files).await,
         }
     }
@@ -117,6 +138,7 @@ impl AgentHost for Host {
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.stop(run).await,
+            Self::ContainerInstances(host) => host.stop(run).await,
             Self::Local(host) => AgentHost::stop(host, run).await,
         }
     }
@@ -124,6 +146,7 @@ impl AgentHost for Host {
     async fn changed(&self) {
         match self {
             Self::Kubernetes(host) => host.changed().await,
+            Self::ContainerInstances(host) => host.changed().await,
             Self::Local(host) => host.changed().await,
         }
     }
@@ -131,6 +154,7 @@ impl AgentHost for Host {
     async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.mark_busy(names).await,
+            Self::ContainerInstances(host) => host.mark_busy(names).await,
             Self::Local(host) => host.mark_busy(names).await,
         }
     }
@@ -138,6 +162,7 @@ impl AgentHost for Host {
     async fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.tidy(runs).await,
+            Self::ContainerInstances(host) => host.tidy(runs).await,
             Self::Local(host) => host.tidy(runs).await,
         }
     }

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
 use crate::{
+    azure::OrganizationToken,
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig},
@@ -38,14 +39,18 @@ impl Session {
     /// Reaches the host of a configuration.
     pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
-        let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
-            Ok(client) => client.with_agents_over(config.way().into()),
+        let made = OrganizationToken::of(&config).and_then(|token| {
+            let client = RestClient::new(url, token.clone(), config.ca_file.as_deref())?;
+            Ok((client.with_agents_over(config.way().into()), token))
+        });
+        let (azure_devops, token) = match made {
+            Ok(made) => made,
             Err(error) => {
                 let error = ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) };
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity).await {
+        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity, token).await {
             Ok(reached) => reached,
             Err(HostError::Unavailable(message)) if !config.run_once => {
                 return Err((config, Unready::NotYet(message)));
@@ -104,6 +109,7 @@ impl Session {
             HostConfig::Kubernetes(kubernetes) => Some(kubernetes.namespace.clone()),
             HostConfig::ContainerInstances(_) | HostConfig::Local(_) => None,
         };
+        let authentication = config.organization.authentication.name().to_owned();
         Facts {
             orchestrator: OrchestratorReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,7 +121,7 @@ impl Session {
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },
-            organization: OrganizationReport { url: config.organization.url.clone(), authentication: "pat".to_owned() },
+            organization: OrganizationReport { url: config.organization.url.clone(), authentication },
         }
     }
 
@@ -133,10 +139,10 @@ impl Session {
 
     /// How the agents of each template are to get the right to work.
     pub(super) fn wishes(&self) -> Wishes {
-        let in_pods = matches!(self.host, Host::Kubernetes(_));
+        let in_containers = matches!(self.host, Host::Kubernetes(_) | Host::ContainerInstances(_));
         let wish = |spec: &AgentSpec| {
             // Everywhere else, they start as we let them.
-            let obstacle = spec.obstacle().filter(|_| in_pods);
+            let obstacle = spec.obstacle().filter(|_| in_containers);
             Wish { registration: spec.registration, obstacle: obstacle.map(str::to_owned) }
         };
         self.config.agents.iter().map(|(of, spec)| (of.clone(), wish(spec))).collect()
@@ -146,8 +152,8 @@ impl Session {
     pub(super) fn without_election(&self) -> Leadership {
         match &self.host {
             Host::Local(_) if !self.config.run_once => Leadership::alone(),
-            // Beside a single pass there may be another one.
-            Host::Kubernetes(_) | Host::Local(_) => Leadership::none(),
+            // Beside a single pass there may be another one, and beside us another process for the same resource group.
+            Host::Kubernetes(_) | Host::ContainerInstances(_) | Host::Local(_) => Leadership::none(),
         }
     }
 
