@@ -45,6 +45,17 @@ pub(super) fn readable(description: &str) -> &str {
     description[..end.unwrap_or(description.len())].trim()
 }
 
+/// A text in which lines that only support could use are left out.
+pub(super) fn without_trace(text: &str) -> String {
+    let of_use =
+        |line: &&str| !["Trace ID:", "Correlation ID:", "Timestamp:"].iter().any(|mark| line.starts_with(mark));
+    text.lines().map(readable_line).filter(|line| of_use(&line.trim_start())).collect::<Vec<_>>().join("\n")
+}
+
+fn readable_line(line: &str) -> &str {
+    line.find(" Trace ID:").map_or(line, |end| &line[..end])
+}
+
 /// What mends it, if the code is a known one. Longer codes are looked for first: some are the beginning of others.
 pub(super) fn fix(said: &str) -> Option<&'static str> {
     let start = said.find("AADSTS")?;

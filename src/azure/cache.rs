@@ -19,10 +19,15 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a failure stands where there is no token: every poll asks.
 const FAILURE_STANDS: SignedDuration = SignedDuration::from_secs(15);
 
+/// The least time between two tokens that are forgotten because they were refused: a new one is refused for the same reason,
+/// if it was not the token's fault.
+const FORGET_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
 /// The place of one scope.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     known: Mutex<Known>,
+    forgotten_at: Mutex<Option<Timestamp>>,
     /// Held by who is asking.
     pub(super) flight: Arc<tokio::sync::Mutex<()>>,
 }
@@ -68,12 +73,15 @@ impl Slot {
         known.token.clone().filter(|token| token.expires_at > now)
     }
 
-    /// Drops the token if it is this one.
-    pub(super) fn forget(&self, refused: &dyn Fn(&AccessToken) -> bool) -> bool {
+    /// Drops the token if it is this one, and none was dropped a moment ago.
+    pub(super) fn forget(&self, now: Timestamp, refused: &dyn Fn(&AccessToken) -> bool) -> bool {
         let mut known = self.known();
-        let is_it = known.token.as_ref().is_some_and(refused);
+        let mut forgotten_at = self.forgotten_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_again = forgotten_at.is_some_and(|at| now.duration_since(at) < FORGET_AGAIN);
+        let is_it = !is_again && known.token.as_ref().is_some_and(refused);
         if is_it {
             *known = Known::default();
+            *forgotten_at = Some(now);
         }
         is_it
     }
@@ -162,9 +170,12 @@ mod tests {
     #[test]
     fn a_token_that_was_refused_is_forgotten_once() {
         let slot = holding(3600);
-        assert!(!slot.forget(&|_| false));
-        assert!(slot.forget(&|_| true));
-        assert!(!slot.forget(&|_| true));
+        let token = || AccessToken { secret: "t".into(), expires_at: at(3600), link: "test" };
+        assert!(!slot.forget(at(1), &|_| false));
+        assert!(slot.forget(at(1), &|_| true));
         assert_eq!(word(&slot, 1, 0), "missing");
+        slot.came(token(), at(2));
+        assert!(!slot.forget(at(3), &|_| true), "it was not the token's fault");
+        assert!(slot.forget(at(302), &|_| true));
     }
 }

@@ -4,9 +4,13 @@ use reqwest::Client;
 
 use super::{
     Cloud,
+    certificate::Certificate,
     client_secret::ClientSecret,
     endpoint::{Application, Endpoint},
     link::Link,
+    managed_identity::ManagedIdentity,
+    tools::{DeveloperTool, Tool},
+    workload_identity::WorkloadIdentity,
 };
 use crate::config::{CredentialKind, EntraConfig};
 
@@ -22,17 +26,40 @@ pub(super) fn links(config: &EntraConfig, cloud: Cloud, http: Client) -> Vec<Lin
 }
 
 fn link(kind: CredentialKind, config: &EntraConfig, endpoint: &Endpoint) -> Link {
-    let absent = |why: &str| Link::Absent(kind.name(), why.to_owned());
-    match kind {
-        CredentialKind::Environment => match (application(config), &config.client_secret) {
-            (Err(why), _) => absent(&why),
-            (Ok(application), Some(secret)) => {
-                Link::ClientSecret(ClientSecret { endpoint: endpoint.clone(), application, secret: secret.clone() })
-            }
-            (Ok(_), None) => absent("neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set"),
-        },
-        _ => absent("not in this version"),
+    let found = match kind {
+        CredentialKind::Environment => environment(config, endpoint),
+        CredentialKind::WorkloadIdentity => workload_identity(config, endpoint),
+        CredentialKind::ManagedIdentity => ManagedIdentity::new(config).map(Link::ManagedIdentity),
+        CredentialKind::AzureCli => tool(Tool::Az, config),
+        CredentialKind::AzureDeveloperCli => tool(Tool::Azd, config),
+    };
+    found.unwrap_or_else(|why| Link::Absent(kind.name(), why))
+}
+
+/// The secret is taken where both are there, as in Azure's SDKs.
+fn environment(config: &EntraConfig, endpoint: &Endpoint) -> Result<Link, String> {
+    let endpoint = endpoint.clone();
+    match (&config.client_secret, &config.certificate_path) {
+        (Some(secret), _) => {
+            let application = application(config)?;
+            Ok(Link::ClientSecret(ClientSecret { endpoint, application, secret: secret.clone() }))
+        }
+        (None, Some(path)) => {
+            let application = application(config)?;
+            Ok(Link::Certificate(Certificate { endpoint, application, path: path.clone() }))
+        }
+        (None, None) => Err("neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set".to_owned()),
     }
+}
+
+fn workload_identity(config: &EntraConfig, endpoint: &Endpoint) -> Result<Link, String> {
+    let file = config.federated_token_file.clone().ok_or("AZURE_FEDERATED_TOKEN_FILE is not set")?;
+    let application = application(config)?;
+    Ok(Link::WorkloadIdentity(WorkloadIdentity { endpoint: endpoint.clone(), application, file }))
+}
+
+fn tool(tool: Tool, config: &EntraConfig) -> Result<Link, String> {
+    DeveloperTool::find(tool, config.path.as_deref(), config.tenant_id.clone()).map(Link::Tool)
 }
 
 /// Whose token it is to be, or which variables are missing.

@@ -105,10 +105,11 @@ impl Credential {
         }
     }
 
-    /// Forgets a token that was refused, so that the next one is a new one. Whether it was still the one in use.
+    /// Forgets a token that was refused, so that the next one is a new one. Whether that is worth another try: it was the one
+    /// in use, and none was refused a few minutes ago.
     pub fn forget(&self, scope: &str, refused: &SecretString) -> bool {
         let is_it = |token: &AccessToken| token.secret.expose_secret() == refused.expose_secret();
-        self.slot(scope).forget(&is_it)
+        self.slot(scope).forget(Timestamp::now(), &is_it)
     }
 
     fn slot(&self, scope: &str) -> Arc<Slot> {

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The most bytes of an answer: a token with many claims is some 4 KiB.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
+/// Says that the proof is a signed statement.
+pub(super) const ASSERTION_TYPE: (&str, &str) =
+    ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+
 /// Whose token it is to be.
 #[derive(Clone, Debug)]
 pub(super) struct Application {
@@ -57,7 +61,8 @@ impl Endpoint {
         proof: &[(&str, &str)],
     ) -> Result<AccessToken, Refusal> {
         let url = self.cloud.token_url(&application.tenant);
-        let secrets: Vec<_> = proof.iter().map(|(_, value)| SecretString::from(*value)).collect();
+        let secrets: Vec<_> =
+            proof.iter().filter(|pair| **pair != ASSERTION_TYPE).map(|(_, value)| SecretString::from(*value)).collect();
         let form = form(application, scope, proof);
         let asked_at = Timestamp::now();
         let call = async {
@@ -105,6 +110,11 @@ fn form(application: &Application, scope: &str, proof: &[(&str, &str)]) -> Secre
         form.append_pair(name, value);
     }
     form.finish().into()
+}
+
+/// What a scope of this form is the whole of: older endpoints know resources alone.
+pub(super) fn resource(scope: &str) -> &str {
+    scope.strip_suffix("/.default").unwrap_or(scope)
 }
 
 /// The body of an answer, within bounds.

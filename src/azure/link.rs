@@ -1,6 +1,9 @@
 //! One link of the chain, and what it may say instead of giving a token.
 
-use super::{AccessToken, client_secret::ClientSecret};
+use super::{
+    AccessToken, certificate::Certificate, client_secret::ClientSecret, managed_identity::ManagedIdentity,
+    tools::DeveloperTool, workload_identity::WorkloadIdentity,
+};
 
 /// Why a link gave no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,10 @@ impl Refusal {
 #[derive(Clone, Debug)]
 pub(super) enum Link {
     ClientSecret(ClientSecret),
+    Certificate(Certificate),
+    WorkloadIdentity(WorkloadIdentity),
+    ManagedIdentity(ManagedIdentity),
+    Tool(DeveloperTool),
     /// One that is not, and why.
     Absent(&'static str, String),
 }
@@ -42,6 +49,10 @@ impl Link {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::ClientSecret(_) => ClientSecret::NAME,
+            Self::Certificate(_) => Certificate::NAME,
+            Self::WorkloadIdentity(_) => WorkloadIdentity::NAME,
+            Self::ManagedIdentity(_) => ManagedIdentity::NAME,
+            Self::Tool(tool) => tool.name(),
             Self::Absent(name, _) => name,
         }
     }
@@ -49,6 +60,10 @@ impl Link {
     pub(super) async fn token(&self, scope: &str) -> Result<AccessToken, Refusal> {
         match self {
             Self::ClientSecret(link) => link.token(scope).await,
+            Self::Certificate(link) => link.token(scope).await,
+            Self::WorkloadIdentity(link) => link.token(scope).await,
+            Self::ManagedIdentity(link) => link.token(scope).await,
+            Self::Tool(link) => link.token(scope).await,
             Self::Absent(_, why) => Err(Refusal::Absent(why.clone())),
         }
     }

@@ -8,6 +8,7 @@ mod aadsts;
 pub mod arm;
 mod authorities;
 mod cache;
+mod certificate;
 mod chain;
 mod client_secret;
 mod cloud;
@@ -15,16 +16,22 @@ mod credential;
 mod endpoint;
 mod error;
 mod link;
+mod managed_identity;
 mod organization;
 mod scrub;
 mod text;
 mod token;
+mod tools;
 mod transport;
+mod workload_identity;
+
+#[cfg(test)]
+mod tests;
 
 pub use cloud::Cloud;
 pub use credential::Credential;
 pub use error::{EntraError, Said};
-pub use organization::{AZURE_DEVOPS, OrganizationToken};
+pub use organization::{AZURE_DEVOPS, OrganizationToken, TokenError};
 pub use token::AccessToken;
 pub use transport::{SetupError, http_client};
 

@@ -22,6 +22,22 @@ pub enum OrganizationToken {
     Entra(Credential),
 }
 
+/// Why there is no token. Never holds one.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// The token file cannot be read or holds none; the message names it.
+    #[error("{0}")]
+    File(String),
+    /// No token of Entra could be had: in one line, what each link of the chain said.
+    #[error("{message}")]
+    Entra {
+        /// In one line.
+        message: String,
+        /// What mends it.
+        fix: String,
+    },
+}
+
 impl From<TokenSource> for OrganizationToken {
     fn from(source: TokenSource) -> Self {
         Self::Pat(source)
@@ -45,8 +61,8 @@ impl OrganizationToken {
     ///
     /// # Errors
     ///
-    /// The token file cannot be read, or no token of Entra could be had: in one line.
-    pub async fn current(&self) -> Result<SecretString, String> {
+    /// The token file cannot be read, or no token of Entra could be had.
+    pub async fn current(&self) -> Result<SecretString, TokenError> {
         self.lasting(Duration::ZERO).await
     }
 
@@ -54,17 +70,17 @@ impl OrganizationToken {
     ///
     /// # Errors
     ///
-    /// As [`OrganizationToken::current`].
+    /// As [`OrganizationToken::current`], in one line.
     pub async fn for_an_agent(&self) -> Result<SecretString, String> {
-        self.lasting(FOR_AN_AGENT).await
+        self.lasting(FOR_AN_AGENT).await.map_err(|error| error.to_string())
     }
 
-    async fn lasting(&self, at_least: Duration) -> Result<SecretString, String> {
+    async fn lasting(&self, at_least: Duration) -> Result<SecretString, TokenError> {
         match self {
-            Self::Pat(source) => source.current(),
+            Self::Pat(source) => source.current().map_err(TokenError::File),
             Self::Entra(credential) => match credential.lasting(AZURE_DEVOPS, at_least).await {
                 Ok(token) => Ok(token.secret),
-                Err(error) => Err(error.one_line()),
+                Err(error) => Err(TokenError::Entra { message: error.one_line(), fix: error.fix().to_owned() }),
             },
         }
     }

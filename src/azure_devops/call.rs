@@ -98,6 +98,10 @@ impl Caller {
         Self { scheme: Scheme::Bearer, ..other }
     }
 
+    pub(super) fn is_entra(&self) -> bool {
+        self.token.is_entra()
+    }
+
     pub(super) fn http(&self) -> &Client {
         &self.http
     }
@@ -195,8 +199,8 @@ impl Caller {
         read: fn(&Answer<'_>) -> Result<T, Failure>,
     ) -> Result<Page<T>, Failure> {
         self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
-        let credential =
-            Credential::of(&self.token.current().await.map_err(|what| Failure::Final(Error::Token(what)))?);
+        let token = self.token.current().await.map_err(|error| Failure::Final(error.into()))?;
+        let credential = Credential::of(&token);
         let authorization = credential.header(self.scheme).map_err(Failure::Final)?;
         let call = self.http.request(request.method.clone(), url.clone());
         let mut call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
@@ -214,7 +218,15 @@ impl Caller {
         let body = self.body(&mut response, url).await?;
         let headers = response.headers();
         let answer = Answer { status, headers, body: &body, path: url.path(), credential: &credential };
-        Ok(Page { content: read(&answer)?, next: continuation(headers) })
+        match read(&answer) {
+            Ok(content) => Ok(Page { content, next: continuation(headers) }),
+            Err(Failure::Final(Error::Unauthorized(said))) if self.token.is_entra() => {
+                let error = Error::StrangeIdentity(said);
+                // It may have been revoked before its end: with a new one, a question may go well.
+                Err(if self.token.forget(&token) { Failure::Transient(error) } else { Failure::Final(error) })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The body, within bounds. Of a refusal, whatever can be had.

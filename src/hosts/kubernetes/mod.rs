@@ -271,7 +271,7 @@ impl KubernetesHost {
 
     /// Refuses a Job that would show the token to everyone who may see Jobs.
     async fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
-        let token = self.token.current().await.map_err(HostError::Credential)?;
+        let token = self.token.current().await.map_err(|error| HostError::Credential(error.to_string()))?;
         let token = token.expose_secret();
         if token.len() < SHORTEST_TOKEN || !contains_text(&made.job, token) {
             return Ok(());

@@ -89,7 +89,7 @@ impl Vault {
 
     /// Deletes the Secrets of former tokens that no Job mounts.
     pub(super) async fn discard(&self, mounted: &BTreeSet<String>) -> Result<(), HostError> {
-        let token = self.token.current().await.map_err(HostError::Credential)?;
+        let token = self.token.current().await.map_err(|error| HostError::Credential(error.to_string()))?;
         let current = self.name(&token);
         let mut state = self.state.lock().await;
         self.discard_all_but(&mut state, &current, mounted).await.map_err(|error| refused(error, &self.namespace))
