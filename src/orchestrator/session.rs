@@ -139,10 +139,10 @@ impl Session {
 
     /// How the agents of each template are to get the right to work.
     pub(super) fn wishes(&self) -> Wishes {
-        let in_pods = matches!(self.host, Host::Kubernetes(_));
+        let in_containers = matches!(self.host, Host::Kubernetes(_) | Host::ContainerInstances(_));
         let wish = |spec: &AgentSpec| {
             // Everywhere else, they start as we let them.
-            let obstacle = spec.obstacle().filter(|_| in_pods);
+            let obstacle = spec.obstacle().filter(|_| in_containers);
             Wish { registration: spec.registration, obstacle: obstacle.map(str::to_owned) }
         };
         self.config.agents.iter().map(|(of, spec)| (of.clone(), wish(spec))).collect()
@@ -152,8 +152,8 @@ impl Session {
     pub(super) fn without_election(&self) -> Leadership {
         match &self.host {
             Host::Local(_) if !self.config.run_once => Leadership::alone(),
-            // Beside a single pass there may be another one.
-            Host::Kubernetes(_) | Host::Local(_) => Leadership::none(),
+            // Beside a single pass there may be another one, and beside us another process for the same resource group.
+            Host::Kubernetes(_) | Host::ContainerInstances(_) | Host::Local(_) => Leadership::none(),
         }
     }
 

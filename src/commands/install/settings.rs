@@ -73,10 +73,18 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
         }
     };
     let config = validate(&base.path, &text, &files, &agents_namespace)?;
-    let is_local = matches!(config.host, HostConfig::Local(_));
-    if is_local {
-        let message = "`host: local` runs agents where the orchestrator runs, and that would be its pod";
-        let fix = "leave `host` out, or run `kubectl ado serve --config FILE` on the machine that is meant";
+    let elsewhere = match config.host {
+        HostConfig::Kubernetes(_) => None,
+        HostConfig::Local(_) => Some((
+            "`host: local` runs agents where the orchestrator runs, and that would be its pod",
+            "leave `host` out, or run `kubectl ado serve --config FILE` on the machine that is meant",
+        )),
+        HostConfig::ContainerInstances(_) => Some((
+            "`host: aci` runs agents as Azure container groups, and needs no cluster to run in",
+            "run `kubectl ado serve --config FILE` as docs/container-instances.md says, or leave `host` out",
+        )),
+    };
+    if let Some((message, fix)) = elsewhere {
         return Err(Failure::new(Exit::Usage, message, Some(fix.into())));
     }
     let documents = documents(&config, &agents_namespace);
