@@ -39,6 +39,7 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("AZ_ENVIRONMENT", "containerInstances.environment"),
     ("INSTALLATION_ID", "installationId"),
     ("LISTEN_ADDRESS", "listenAddress"),
+    ("STATUS_FILE", "statusFile"),
     ("AGENT_FOLDER", "agentFolder"),
 ];
 
