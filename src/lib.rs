@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`core`] | what is observed, what is wanted, what to do; no I/O, no clock |
 //! | [`config`] | environment variables and `ado.yaml` to one validated configuration |
+//! | [`azure`] | tokens of Entra and Azure's clouds; how HTTP is spoken with either |
 //! | [`cluster`] | Kubernetes as its users know it: kubeconfig, proxies, deadlines |
 //! | [`azure_devops`], [`hosts`] | the edges: the REST client; Kubernetes Jobs and local processes |
 //! | [`orchestrator`] | the loop: observe, plan, act; health and metrics |
@@ -20,6 +21,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod azure;
 pub mod azure_devops;
 pub mod cluster;
 pub mod commands;

@@ -8,16 +8,28 @@ use std::{fs, path::Path};
 const LADDER: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("config", &["core"]),
+    ("azure", &["core", "config"]),
     ("cluster", &["core", "config"]),
-    ("azure_devops", &["core", "config", "cluster"]),
-    ("hosts", &["core", "config", "cluster"]),
-    ("orchestrator", &["core", "config", "cluster", "azure_devops", "hosts"]),
+    ("azure_devops", &["core", "config", "azure", "cluster"]),
+    ("hosts", &["core", "config", "azure", "cluster"]),
+    ("orchestrator", &["core", "config", "azure", "cluster", "azure_devops", "hosts"]),
     ("sandbox", &["core"]),
     ("simulation", &["core", "sandbox"]),
     ("output", &[]),
     (
         "commands",
-        &["core", "config", "cluster", "azure_devops", "hosts", "orchestrator", "sandbox", "simulation", "output"],
+        &[
+            "core",
+            "config",
+            "azure",
+            "cluster",
+            "azure_devops",
+            "hosts",
+            "orchestrator",
+            "sandbox",
+            "simulation",
+            "output",
+        ],
     ),
 ];
 

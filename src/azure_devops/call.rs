@@ -22,7 +22,7 @@ use super::{
     transport::{causes, innermost},
     versions::{Endpoint, Versions, accept},
 };
-use crate::config::TokenSource;
+use crate::{azure::OrganizationToken, config::TokenSource};
 
 /// The most bytes of an answer: 10,000 finished job requests are some 15 MiB.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -62,7 +62,7 @@ impl Timing {
 pub(super) struct Caller {
     http: Client,
     base: Url,
-    token: TokenSource,
+    token: OrganizationToken,
     scheme: Scheme,
     timing: Timing,
     throttle: Throttle,
@@ -86,15 +86,20 @@ pub(super) struct Page<T> {
 }
 
 impl Caller {
-    pub(super) fn new(http: Client, base: Url, token: TokenSource, timing: Timing) -> Self {
+    pub(super) fn new(http: Client, base: Url, token: OrganizationToken, timing: Timing) -> Self {
         let (throttle, allowance, versions) = Default::default();
-        Self { http, base, token, scheme: Scheme::Basic, timing, throttle, allowance, versions }
+        let scheme = if token.is_entra() { Scheme::Bearer } else { Scheme::Basic };
+        Self { http, base, token, scheme, timing, throttle, allowance, versions }
     }
 
     /// Another caller of the same organization, by a token of its own.
     pub(super) fn by_bearer(&self, token: SecretString) -> Self {
-        let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token), self.timing);
+        let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token).into(), self.timing);
         Self { scheme: Scheme::Bearer, ..other }
+    }
+
+    pub(super) fn is_entra(&self) -> bool {
+        self.token.is_entra()
     }
 
     pub(super) fn http(&self) -> &Client {
@@ -194,7 +199,8 @@ impl Caller {
         read: fn(&Answer<'_>) -> Result<T, Failure>,
     ) -> Result<Page<T>, Failure> {
         self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
-        let credential = Credential::current(&self.token).map_err(Failure::Final)?;
+        let token = self.token.current().await.map_err(|error| Failure::Final(error.into()))?;
+        let credential = Credential::of(&token);
         let authorization = credential.header(self.scheme).map_err(Failure::Final)?;
         let call = self.http.request(request.method.clone(), url.clone());
         let mut call = call.header(ACCEPT, accept).header(AUTHORIZATION, authorization);
@@ -212,7 +218,15 @@ impl Caller {
         let body = self.body(&mut response, url).await?;
         let headers = response.headers();
         let answer = Answer { status, headers, body: &body, path: url.path(), credential: &credential };
-        Ok(Page { content: read(&answer)?, next: continuation(headers) })
+        match read(&answer) {
+            Ok(content) => Ok(Page { content, next: continuation(headers) }),
+            Err(Failure::Final(Error::Unauthorized(said))) if self.token.is_entra() => {
+                let error = Error::StrangeIdentity(said);
+                // It may have been revoked before its end: with a new one, a question may go well.
+                Err(if self.token.forget(&token) { Failure::Transient(error) } else { Failure::Final(error) })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The body, within bounds. Of a refusal, whatever can be had.

@@ -5,7 +5,6 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
-use crate::config::TokenSource;
 
 /// Shorter texts are no tokens; taking them out would only garble messages.
 const SHORTEST: usize = 4;
@@ -27,13 +26,11 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    /// Reads the token anew, so that a rotated one needs no restart.
-    pub(super) fn current(source: &TokenSource) -> Result<Self, Error> {
-        let token = source.current().map_err(Error::Token)?;
+    pub(super) fn of(token: &SecretString) -> Self {
         let token = SecretString::from(token.expose_secret().trim());
         let pair = SecretString::from(format!(":{}", token.expose_secret()));
         let basic = SecretString::from(BASE64_STANDARD.encode(pair.expose_secret()));
-        Ok(Self { token, basic })
+        Self { token, basic }
     }
 
     /// The header. `Basic` has an empty user name: Azure DevOps takes any.
@@ -65,7 +62,7 @@ mod tests {
     use super::*;
 
     fn credential(token: &str) -> Credential {
-        Credential::current(&TokenSource::Value(SecretString::from(token))).unwrap()
+        Credential::of(&SecretString::from(token))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::Code;
+use crate::{azure::TokenError, core::Code};
 
 /// Why Azure DevOps did not give what was asked. Never holds a token.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub enum Error {
     /// The token is missing, wrong or expired: 401, or the sign-in page that comes as 203, 302 or HTML.
     #[error("Azure DevOps rejected the token ({0})")]
     Unauthorized(String),
+    /// The identity is none of the organization's: 401, although Entra gave out the token a moment ago.
+    #[error("Azure DevOps does not know this identity of Entra ({0})")]
+    StrangeIdentity(String),
     /// The token is good and lacks a right.
     #[error("Azure DevOps refused: {0}")]
     Forbidden(String),
@@ -58,6 +61,23 @@ pub enum Error {
     /// The token file cannot be read.
     #[error("{0}")]
     Token(String),
+    /// No token of Entra could be had.
+    #[error("{message}")]
+    Entra {
+        /// What each link of the chain said, in one line.
+        message: String,
+        /// What mends it.
+        fix: String,
+    },
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::File(message) => Self::Token(message),
+            TokenError::Entra { message, fix } => Self::Entra { message, fix },
+        }
+    }
 }
 
 impl Error {
@@ -65,7 +85,9 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Unauthorized(_) | Self::Token(_) => Code::TokenRejected,
+            Self::Unauthorized(_) | Self::StrangeIdentity(_) | Self::Token(_) | Self::Entra { .. } => {
+                Code::TokenRejected
+            }
             Self::Forbidden(_) => Code::TokenLacksRights,
             Self::NoSuchPool(_) => Code::PoolNotFound,
             Self::UnfitPool { .. } => Code::PoolIsHosted,
@@ -85,6 +107,10 @@ impl Error {
             Self::Unauthorized(_) => {
                 "make a personal access token with the scope \"Agent Pools (read, manage)\" in this organization, and set \
                  ORG_PAT or the content of ORG_PAT_FILE to it"
+            }
+            Self::StrangeIdentity(_) => {
+                "add the identity to the organization (Organization settings > Users > Add users, access level Basic); the \
+                 organization has to be connected to the identity's tenant (Organization settings > Microsoft Entra)"
             }
             Self::Forbidden(_) => {
                 "the token needs the scope \"Agent Pools (read, manage)\", and its owner the role Administrator of the \
@@ -110,6 +136,7 @@ impl Error {
             }
             Self::Unreachable(_) => "check ORG_URL, and HTTPS_PROXY and NO_PROXY where a proxy stands in between",
             Self::Token(_) => "set ORG_PAT_FILE to a file that this user may read and that holds the token",
+            Self::Entra { fix, .. } => fix,
             Self::Gone(_) | Self::Taken(_) | Self::Unavailable { .. } | Self::Unreadable(_) => return None,
         };
         Some(line.to_owned())
@@ -119,7 +146,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Unauthorized(_) => "unauthorized",
+            Self::Unauthorized(_) | Self::StrangeIdentity(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NoSuchPool(_) => "no_such_pool",
             Self::UnfitPool { .. } => "unfit_pool",
@@ -131,7 +158,7 @@ impl Error {
             Self::Unavailable { .. } => "unavailable",
             Self::Unreachable(_) => "unreachable",
             Self::Unreadable(_) => "unreadable",
-            Self::Token(_) => "token",
+            Self::Token(_) | Self::Entra { .. } => "token",
         }
     }
 

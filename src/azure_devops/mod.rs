@@ -9,7 +9,6 @@ use crate::core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder};
 
 mod allowance;
 mod answer;
-mod authorities;
 mod call;
 mod credential;
 mod error;
@@ -30,12 +29,12 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use crate::azure::SetupError;
 pub use error::Error;
 pub use just_in_time::{AgentFiles, Network, NewAgent, Proof, ProofStep};
 pub use probe::{Identity, Manage};
 pub use reach::{Reached, Step, Way, reach};
 pub use rest::RestClient;
-pub use transport::SetupError;
 
 /// Azure DevOps' number for an agent pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

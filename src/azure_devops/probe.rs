@@ -57,6 +57,7 @@ impl RestClient {
         let name = text("/providerDisplayName").or_else(|| text("/customDisplayName"));
         match name.filter(|_| !anonymous) {
             Some(name) => Ok(Identity { name, account: text("/properties/Account/$value") }),
+            None if self.caller.is_entra() => Err(Error::StrangeIdentity("the caller is anonymous".to_owned())),
             None => Err(Error::Unauthorized("the caller is anonymous".to_owned())),
         }
     }
@@ -74,12 +75,16 @@ impl RestClient {
             Ok(Value::Bool(false)) => return Ok(Manage::NotAdministrator),
             Ok(Value::Bool(true)) => None,
             Ok(other) => Some(format!("asked for its role, it answered {other}")),
-            Err(Failure::Final(error @ (Error::Unauthorized(_) | Error::Unreachable(_)))) => return Err(error),
+            Err(Failure::Final(
+                error @ (Error::Unauthorized(_) | Error::StrangeIdentity(_) | Error::Unreachable(_)),
+            )) => return Err(error),
             Err(failure) => Some(Error::from(failure).to_string()),
         };
         match self.deregister(pool, NOBODY).await {
             Ok(()) => Ok(role.map_or(Manage::Yes, Manage::Unknown)),
-            Err(Error::Forbidden(said) | Error::Unauthorized(said)) => Ok(Manage::NotInScope(said)),
+            Err(Error::Forbidden(said) | Error::Unauthorized(said) | Error::StrangeIdentity(said)) => {
+                Ok(Manage::NotInScope(said))
+            }
             Err(error @ Error::Unreachable(_)) => Err(error),
             Err(other) => Ok(Manage::Unknown(other.to_string())),
         }

@@ -12,9 +12,9 @@ use tokio::{
 use super::{
     SetupError,
     call::Timing,
-    transport::{base_url, causes, http_client, innermost, is_loopback},
+    transport::{base_url, causes, http_client, innermost},
 };
-use crate::cluster::environment_proxy;
+use crate::{cluster::environment_proxy, config::is_loopback};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(8);

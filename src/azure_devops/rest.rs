@@ -15,11 +15,12 @@ use super::{
     list::{List, Wire},
     memory::Memory,
     request::Request,
-    transport::{base_url, http_client, is_loopback},
+    transport::{base_url, http_client},
     wire::{AgentJson, JobRequestJson, Pool, PoolJson, ResourceUsageJson},
 };
 use crate::{
-    config::TokenSource,
+    azure::OrganizationToken,
+    config::is_loopback,
     core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder},
 };
 
@@ -60,7 +61,11 @@ impl RestClient {
     /// # Errors
     ///
     /// The URL is none, the CA file is unusable, or the machine has no certificate authorities at all.
-    pub fn new(organization_url: &str, token: TokenSource, ca_file: Option<&Path>) -> Result<Self, SetupError> {
+    pub fn new(
+        organization_url: &str,
+        token: impl Into<OrganizationToken>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, SetupError> {
         Self::with_timing(organization_url, token, ca_file, Timing::DEFAULT)
     }
 
@@ -73,14 +78,14 @@ impl RestClient {
 
     pub(super) fn with_timing(
         organization_url: &str,
-        token: TokenSource,
+        token: impl Into<OrganizationToken>,
         ca_file: Option<&Path>,
         timing: Timing,
     ) -> Result<Self, SetupError> {
         let base = base_url(organization_url)?;
         let http = http_client(&base, ca_file, timing)?;
         Ok(Self {
-            caller: Caller::new(http, base, token, timing),
+            caller: Caller::new(http, base, token.into(), timing),
             keys: KeyStock::default(),
             packages: Packages::default(),
             network: Network::default(),

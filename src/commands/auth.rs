@@ -174,7 +174,7 @@ impl Input {
             Some(config) if self.pools.is_empty() => config.pools.iter().map(|pool| pool.name.clone()).collect(),
             _ => self.pools.clone(),
         };
-        Ok(Target { url, pools, token: Some(token), ca_file: self.ca_file.clone(), before: true, deep: false })
+        Ok(Target { url, pools, token: Some(token.into()), ca_file: self.ca_file.clone(), before: true, deep: false })
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Config, Organization, Polling, TokenSource,
+    Authentication, Config, EntraConfig, HostConfig, Organization, Polling, TokenSource,
+    authentication::authentication,
     environment::Environment,
     error::Problems,
     host, near_miss, organization,
@@ -36,6 +37,7 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
     }
     let organization = organization(&settings, environment, problems);
     let host = host::host(&settings, environment, Path::is_file, problems);
+    let entra = entra(&settings, organization.as_ref(), host.as_ref(), environment, problems);
     let ca_file = ca_file(&settings, environment, problems);
     let mut policies = Policies::new(&settings, host.as_ref(), problems);
     let pools = match &settings.pools {
@@ -52,6 +54,7 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
     let agents = policies.into_agents();
     Some(Config {
         organization: organization?,
+        entra,
         host: host?,
         pools: pools?,
         max_agents: value(settings.max_agents.as_ref()),
@@ -105,23 +108,38 @@ fn organization(settings: &Settings, environment: &Environment, problems: &Probl
             environment.report_missing(&["ORG_URL"], needed, mend, problems);
         }
     }
-    let token = match (&settings.token, &settings.token_file) {
-        (Some(token), _) => Some(TokenSource::Value(token.value.clone())),
-        (None, Some(file)) if problems.is_elsewhere() => Some(TokenSource::File(file.value.clone())),
-        (None, Some(file)) => token_file(file, problems),
-        (None, None) if problems.is_elsewhere() => Some(TokenSource::File(PathBuf::from(TOKEN_FILE))),
-        (None, None) if settings.in_file.contains(&"ORG_PAT_FILE") => None,
-        (None, None) => {
-            let needed = "neither ORG_PAT_FILE nor ORG_PAT is set, and no file has organization.tokenFile";
-            let mend = "set ORG_PAT_FILE to a file with a token that may manage agent pools, or ORG_PAT to the token";
-            environment.report_missing(&["ORG_PAT_FILE", "ORG_PAT"], needed, mend, problems);
-            None
-        }
-    };
-    Some(Organization { url: url?.value.clone(), token: token? })
+    let authentication = authentication(settings, environment, problems);
+    if let (Some(Authentication::Entra), Some(url)) = (&authentication, url)
+        && !organization::is_services(&url.value)
+    {
+        problems.warn(format!(
+            "{} does not lead to Azure DevOps Services: Azure DevOps Server knows no tokens of Entra",
+            url.origin
+        ));
+    }
+    Some(Organization { url: url?.value.clone(), authentication: authentication? })
 }
 
-fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource> {
+/// What tokens of Entra are had with. It is looked at closely where one is needed; else it may be somebody else's.
+fn entra(
+    settings: &Settings,
+    organization: Option<&Organization>,
+    host: Option<&HostConfig>,
+    environment: &Environment,
+    problems: &Problems,
+) -> EntraConfig {
+    let is_needed = matches!(organization, Some(Organization { authentication: Authentication::Entra, .. }))
+        || matches!(host, Some(HostConfig::ContainerInstances(_)));
+    let unheard = Problems::hiding_secrets_of(environment);
+    let config = EntraConfig::read(environment, if is_needed { problems } else { &unheard });
+    let cloud = match host {
+        Some(HostConfig::ContainerInstances(aci)) => aci.environment,
+        _ => settings.aci.cloud().unwrap_or_default(),
+    };
+    EntraConfig { tenant_id: config.tenant_id.or_else(|| settings.aci.tenant()), cloud, ..config }
+}
+
+pub(super) fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<TokenSource> {
     let source = TokenSource::File(file.value.clone());
     if problems.is_elsewhere() {
         return Some(source);

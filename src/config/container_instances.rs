@@ -64,6 +64,16 @@ impl AciSettings {
     pub(super) fn name_a_place(&self) -> Option<&Origin> {
         self.subscription_id.as_ref().or(self.resource_group.as_ref()).map(|found| &found.origin)
     }
+
+    /// The tenant, if it is one.
+    pub(super) fn tenant(&self) -> Option<String> {
+        guid(&self.tenant_id.as_ref()?.value).ok()
+    }
+
+    /// The cloud, if it is one.
+    pub(super) fn cloud(&self) -> Option<AzureEnvironment> {
+        azure_environment(&self.environment.as_ref()?.value).ok()
+    }
 }
 
 /// The validated settings; `why` says why what is missing is needed.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Os, Polling, Registration,
     assemble::{IDLE_TIMEOUT, KEEP_FAILED, KEEP_FINISHED, START_TIMEOUT, TOKEN_FILE, default_listen},
+    authentication::SignIn,
     environment::Environment,
     host::{DEFAULT_NAMESPACE, HostType},
     origin::{Found, Origin},
@@ -87,7 +88,11 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     let duration = |time: &std::time::Duration| json!(show_duration(*time));
 
     list.add(&["organization", "url"], settings.url.as_ref(), text, None);
-    if let Some(token) = &settings.token {
+    let sign_in = |sign_in: &SignIn| json!(sign_in.name());
+    list.add(&["organization", "authentication"], settings.sign_in.as_ref(), sign_in, Some(SignIn::Pat));
+    if settings.sign_in.as_ref().is_some_and(|found| found.value == SignIn::Entra) {
+        // No token is needed, and one that is given is not used.
+    } else if let Some(token) = &settings.token {
         let value = json!("(the token itself, not shown)");
         list.0.push(Setting { path: SettingPath::of(["organization", "token"]), value, source: source(&token.origin) });
     } else {

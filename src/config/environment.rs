@@ -15,6 +15,7 @@ use super::{
 pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("HOST_TYPE", "host"),
     ("ORG_URL", "organization.url"),
+    ("ORG_AUTHENTICATION", "organization.authentication"),
     ("ORG_PAT", ""),
     ("ORG_PAT_FILE", "organization.tokenFile"),
     ("ADO_CA_FILE", "organization.caFile"),

@@ -9,6 +9,8 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::{entra::SECRETS, environment::Environment};
+
 /// Shorter tokens (those of examples) would be found in ordinary words.
 const SHORTEST_HIDDEN_TOKEN: usize = 8;
 
@@ -77,6 +79,8 @@ pub(super) struct Problems {
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<String>>,
     token: Option<SecretString>,
+    /// Other secrets of the environment.
+    others: Vec<SecretString>,
     elsewhere: Option<Elsewhere>,
 }
 
@@ -91,8 +95,19 @@ enum Elsewhere {
 impl Problems {
     /// An empty collection that hides this token wherever it turns up.
     pub(super) fn hiding(token: Option<&str>) -> Self {
-        let token = token.filter(|token| token.len() >= SHORTEST_HIDDEN_TOKEN).map(SecretString::from);
-        Self { errors: RefCell::default(), warnings: RefCell::default(), token, elsewhere: None }
+        Self {
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+            token: token.and_then(hidden),
+            others: Vec::new(),
+            elsewhere: None,
+        }
+    }
+
+    /// The same for all secrets that the environment has for us.
+    pub(super) fn hiding_secrets_of(environment: &Environment) -> Self {
+        let others = SECRETS.iter().filter_map(|name| hidden(environment.get(name)?)).collect();
+        Self { others, ..Self::hiding(environment.get("ORG_PAT")) }
     }
 
     /// The same for a file that `serve` reads on another machine in `mounted`, and that lies here in `folder`.
@@ -196,12 +211,18 @@ impl Problems {
         }
     }
 
-    fn without_token(&self, text: String) -> String {
-        match &self.token {
-            Some(token) if text.contains(token.expose_secret()) => text.replace(token.expose_secret(), "***"),
-            _ => text,
+    fn without_token(&self, mut text: String) -> String {
+        for secret in self.token.iter().chain(&self.others) {
+            if text.contains(secret.expose_secret()) {
+                text = text.replace(secret.expose_secret(), "***");
+            }
         }
+        text
     }
+}
+
+fn hidden(secret: &str) -> Option<SecretString> {
+    (secret.len() >= SHORTEST_HIDDEN_TOKEN).then(|| SecretString::from(secret))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    authentication::sign_in,
     container_instances::{self, AciSettings},
     error::{ConfigErrors, Problems, Wrong},
     host, kubernetes_names as names,
@@ -165,13 +166,12 @@ fn read(top: &Map<'_>, folder: &Path) -> Settings {
 }
 
 fn organization(map: &Map<'_>, folder: &Path, settings: &mut Settings) {
-    for (key, variable) in [("url", "ORG_URL"), ("tokenFile", "ORG_PAT_FILE")] {
+    for (key, variable) in [("url", "ORG_URL"), ("authentication", "ORG_AUTHENTICATION"), ("tokenFile", "ORG_PAT_FILE")]
+    {
         settings.in_file.extend(map.get(key).map(|_| variable));
     }
     settings.url = map.get("url").and_then(|field| field.text(organization_url));
-    if let Some(field) = map.get("authentication") {
-        field.text(authentication);
-    }
+    settings.sign_in = map.get("authentication").and_then(|field| field.text(sign_in));
     settings.token_file = map.get("tokenFile").and_then(|field| field.text(|text| token_file(text, folder)));
     settings.ca_file = map.get("caFile").and_then(|field| field.text(|text| Ok(folder.join(text))));
 }
@@ -194,14 +194,4 @@ fn token_file(text: &str, folder: &Path) -> Result<PathBuf, Wrong> {
     }
     let wrong = Wrong::new("looks like a token; it has to be the path of a file that holds it");
     Err(wrong.mend("put the token into a file of its own, and have a new token issued if others could read this one"))
-}
-
-fn authentication(text: &str) -> Result<(), Wrong> {
-    match text.to_lowercase().as_str() {
-        "pat" => Ok(()),
-        "entra" | "service-principal" | "managed-identity" | "workload-identity" => {
-            Err(Wrong::new(format!("is {}, which is not in this version", quoted(text))).mend("use pat"))
-        }
-        _ => Err(Wrong::new(format!("is {}; it has to be pat", quoted(text)))),
-    }
 }

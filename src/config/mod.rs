@@ -13,9 +13,11 @@ use std::{
 use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_hash};
 
 mod assemble;
+mod authentication;
 mod container_instances;
 mod edit;
 mod effective;
+mod entra;
 mod environment;
 mod error;
 mod file;
@@ -25,6 +27,7 @@ mod job_structure;
 mod job_template;
 mod kubernetes_names;
 mod lines;
+mod loopback;
 mod near_miss;
 mod organization;
 mod origin;
@@ -41,10 +44,12 @@ mod yaml;
 
 pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
+pub use entra::{CredentialKind, Credentials, EntraConfig};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
 pub use job_template::JobTemplate;
+pub use loopback::is_loopback;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};
 pub use way::Way;
@@ -60,6 +65,8 @@ const MOUNTED: &str = "/etc/kubectl-ado";
 pub struct Config {
     /// Which organization, and how to sign in.
     pub organization: Organization,
+    /// What tokens of Entra are had with, where any are needed.
+    pub entra: EntraConfig,
     /// Where agents run.
     pub host: HostConfig,
     /// Pools, templates and limits; [`Config::policy`] adds who we are.
@@ -100,8 +107,28 @@ pub struct Organization {
     /// Its URL as it was given, without a trailing slash: `https://dev.azure.com/contoso`,
     /// `https://tfs.example/tfs/DefaultCollection`.
     pub url: String,
-    /// Where the token comes from.
-    pub token: TokenSource,
+    /// How to sign in.
+    pub authentication: Authentication,
+}
+
+/// How to sign in to Azure DevOps.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// By a personal access token, which comes from here.
+    Pat(TokenSource),
+    /// By a token of Entra, which is had as [`Config::entra`] says.
+    Entra,
+}
+
+impl Authentication {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pat(_) => "pat",
+            Self::Entra => "entra",
+        }
+    }
 }
 
 /// Where agents run.
@@ -153,9 +180,10 @@ pub struct AciConfig {
 }
 
 /// One of Azure's clouds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AzureEnvironment {
     /// The one for all.
+    #[default]
     Public,
     /// Operated by 21Vianet in China.
     China,
@@ -279,7 +307,7 @@ impl Config {
     ///
     /// All that is missing, malformed or contradictory.
     pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT"));
+        let problems = Problems::hiding_secrets_of(environment);
         let of_environment = Settings::of_environment(environment, &problems);
         let of_file = match file {
             Some(path) => file::settings(path, &problems),
@@ -316,7 +344,7 @@ impl Config {
         name: &Path,
         folder: &Path,
     ) -> Result<(Self, Vec<Setting>), ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT")).elsewhere(MOUNTED, folder);
+        let problems = Problems::hiding_secrets_of(environment).elsewhere(MOUNTED, folder);
         let of_environment = Settings::of_environment(environment, &problems);
         let both = file::settings_of_text(text, name, folder, &problems).and_then(|of_file| {
             let settings = of_file.filled_by(of_environment, &problems);
@@ -339,7 +367,7 @@ impl Config {
         text: &str,
         files: BTreeMap<PathBuf, String>,
     ) -> Result<Self, ConfigErrors> {
-        let problems = Problems::hiding(environment.get("ORG_PAT")).with_files(files);
+        let problems = Problems::hiding_secrets_of(environment).with_files(files);
         let of_environment = Settings::of_environment(environment, &problems);
         let config =
             file::settings_of_text(text, path, path.parent().unwrap_or(Path::new("")), &problems).and_then(|of_file| {

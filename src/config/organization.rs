@@ -2,11 +2,9 @@
 //!
 //! A URL may carry a token as its user info or in its query, so a wrong one is never shown as it was given.
 
-use std::net::IpAddr;
-
 use reqwest::Url;
 
-use super::{error::Wrong, value::quoted};
+use super::{error::Wrong, loopback::is_loopback, value::quoted};
 
 const SERVICES: &str = "dev.azure.com";
 const OLD_SERVICES: &str = ".visualstudio.com";
@@ -64,10 +62,15 @@ pub(super) fn organization_url(text: &str) -> Result<String, Wrong> {
 
 /// Whether the token would cross a network in clear.
 pub(super) fn sends_token_in_clear(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_lowercase();
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    url.scheme() == "http" && !is_loopback
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
+}
+
+/// Whether a URL leads to Azure DevOps Services, or to something on this machine, which may stand in for them.
+pub(super) fn is_services(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default().to_lowercase();
+        host == SERVICES || host.ends_with(OLD_SERVICES) || is_loopback(&url)
+    })
 }
 
 /// The organization that a longer URL leads into, where that can be told.

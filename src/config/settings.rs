@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use super::{
     Os, Polling, Registration, SecretKey,
+    authentication::{SignIn, sign_in},
     container_instances::AciSettings,
     environment::Environment,
     error::{Problems, Wrong},
@@ -26,6 +27,7 @@ use super::{
 #[derive(Default)]
 pub(super) struct Settings {
     pub(super) url: Option<Found<String>>,
+    pub(super) sign_in: Option<Found<SignIn>>,
     pub(super) token: Option<Found<SecretString>>,
     pub(super) token_file: Option<Found<PathBuf>>,
     pub(super) ca_file: Option<Found<PathBuf>>,
@@ -65,6 +67,7 @@ impl Settings {
     pub(super) fn of_environment(environment: &Environment, problems: &Problems) -> Self {
         let settings = Self {
             url: environment.read("ORG_URL", problems, organization_url),
+            sign_in: environment.read("ORG_AUTHENTICATION", problems, sign_in),
             token: environment.read("ORG_PAT", problems, |text| token::token(text).map_err(Wrong::new)),
             token_file: environment.read("ORG_PAT_FILE", problems, value::path),
             ca_file: environment.read("ADO_CA_FILE", problems, value::path),
@@ -109,6 +112,7 @@ impl Settings {
         });
         Self {
             url: prefer(self.url, other.url, problems),
+            sign_in: prefer(self.sign_in, other.sign_in, problems),
             token: self.token.or(token_set),
             token_file: prefer(self.token_file, other.token_file, problems),
             ca_file: prefer(self.ca_file, other.ca_file, problems),

@@ -6,6 +6,7 @@ use super::{
     AgentFiles, AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local, local::LocalHost,
 };
 use crate::{
+    azure::OrganizationToken,
     cluster::{Access, connect},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
     core::{EquipRun, Installation, Run, StartRun, StopRun},
@@ -33,16 +34,17 @@ pub struct Reached {
 }
 
 impl Host {
-    /// Reaches the host of a configuration and prepares it. `identity` is this process's, for the runs that it makes ready.
+    /// Reaches the host of a configuration and prepares it. `identity` is this process's, for the runs that it makes
+    /// ready; `token` is what its agents sign in with.
     ///
     /// # Errors
     ///
     /// There is no such host, it does not answer ([`HostError::Unavailable`], worth another try), or the account lacks
     /// a right that nothing works without.
-    pub async fn reach(config: &Config, identity: &str) -> Result<Reached, HostError> {
+    pub async fn reach(config: &Config, identity: &str, token: OrganizationToken) -> Result<Reached, HostError> {
         match &config.host {
-            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity).await,
-            HostConfig::Local(settings) => Self::open_local(config, settings, identity),
+            HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity, token).await,
+            HostConfig::Local(settings) => Self::open_local(config, settings, identity, token),
             HostConfig::ContainerInstances(_) => Err(HostError::Refused {
                 reason: "unsupported",
                 message: "agents as Azure container groups (HOST_TYPE=aci) are not part of this version".into(),
@@ -55,11 +57,12 @@ impl Host {
         config: &Config,
         settings: &KubernetesConfig,
         identity: &str,
+        token: OrganizationToken,
     ) -> Result<Reached, HostError> {
         let client =
             connect(&Access::default()).await.map_err(|error| kubernetes::refused(error, &settings.namespace))?;
         let installation = kubernetes::prepare(&client, settings, config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, config, settings, installation.clone())?.known_as(identity);
+        let host = KubernetesHost::new(client, config, settings, installation.clone(), token)?.known_as(identity);
         let problems = host.apply_documents().await;
         Ok(Reached {
             warnings: host.warnings().to_vec(),
@@ -69,9 +72,13 @@ impl Host {
         })
     }
 
-    fn open_local(config: &Config, settings: &LocalConfig, identity: &str) -> Result<Reached, HostError> {
+    fn open_local(
+        config: &Config,
+        settings: &LocalConfig,
+        identity: &str,
+        token: OrganizationToken,
+    ) -> Result<Reached, HostError> {
         let installation = LocalHost::installation(&settings.folder, config.installation_id.as_deref())?;
-        let token = config.organization.token.clone();
         let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
         let host = host.known_as(identity).trusting(config.private_ca_file.clone());
         Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })

@@ -61,7 +61,9 @@ fn not_registered(agent: &NewAgent, error: &Error) -> HostError {
         Error::Forbidden(_) | Error::Unreadable(_) => {
             HostError::Refused { reason: "registration", message, fix: error.fix() }
         }
-        Error::Unauthorized(_) | Error::Token(_) => HostError::Credential(message),
+        Error::Unauthorized(_) | Error::StrangeIdentity(_) | Error::Token(_) | Error::Entra { .. } => {
+            HostError::Credential(message)
+        }
         _ => HostError::Unavailable(message),
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts, status_file::StatusFile,
 };
 use crate::{
+    azure::OrganizationToken,
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig},
@@ -40,14 +41,18 @@ impl Session {
     /// Reaches the host of a configuration.
     pub(super) async fn open(config: Config, identity: &str) -> Result<Self, (Config, Unready)> {
         let url = &config.organization.url;
-        let azure_devops = match RestClient::new(url, config.organization.token.clone(), config.ca_file.as_deref()) {
-            Ok(client) => client.with_agents_over(config.way().into()),
+        let made = OrganizationToken::of(&config).and_then(|token| {
+            let client = RestClient::new(url, token.clone(), config.ca_file.as_deref())?;
+            Ok((client.with_agents_over(config.way().into()), token))
+        });
+        let (azure_devops, token) = match made {
+            Ok(made) => made,
             Err(error) => {
                 let error = ServeError { message: error.to_string(), fix: Some(error.fix().to_owned()) };
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity).await {
+        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity, token).await {
             Ok(reached) => reached,
             Err(HostError::Unavailable(message)) if !config.run_once => {
                 return Err((config, Unready::NotYet(message)));
@@ -106,6 +111,7 @@ impl Session {
             HostConfig::Kubernetes(kubernetes) => Some(kubernetes.namespace.clone()),
             HostConfig::ContainerInstances(_) | HostConfig::Local(_) => None,
         };
+        let authentication = config.organization.authentication.name().to_owned();
         Facts {
             orchestrator: OrchestratorReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -117,7 +123,7 @@ impl Session {
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },
-            organization: OrganizationReport { url: config.organization.url.clone(), authentication: "pat".to_owned() },
+            organization: OrganizationReport { url: config.organization.url.clone(), authentication },
         }
     }
 

@@ -90,6 +90,12 @@ impl Sandbox {
         self.shared().settings.token.expose_secret()
     }
 
+    /// Accepts tokens of Entra: `who` names the user that a token is of, and `None` is nobody (any more). As in Azure DevOps
+    /// they come as Bearer or as the password of Basic, and are looked at anew with each call.
+    pub fn accept_tokens(&self, who: impl Fn(&str) -> Option<String> + Send + Sync + 'static) {
+        self.shared().set_users(who);
+    }
+
     /// Makes a pool and returns its number.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use kubectl_ado::{
-    config::{AzureEnvironment, Config, HostConfig, Os, Polling, Registration, SecretKey, TokenSource},
+    config::{Authentication, AzureEnvironment, Config, HostConfig, Os, Polling, Registration, SecretKey, TokenSource},
     core::{Demand, Recipe, Scale},
 };
 use serde_json::Value;
@@ -148,7 +148,9 @@ fn every_variable_reaches_the_configuration() {
     )
     .unwrap();
     assert_eq!(config.organization.url, "https://tfs.example/tfs/DefaultCollection");
-    assert!(matches!(&config.organization.token, TokenSource::File(path) if *path == token));
+    assert!(
+        matches!(&config.organization.authentication, Authentication::Pat(TokenSource::File(path)) if *path == token)
+    );
     assert_eq!(names_of_pools(&config), ["Büro 7", "構築"]);
     let HostConfig::Kubernetes(kubernetes) = &config.host else { panic!("{:?}", config.host) };
     assert_eq!((kubernetes.namespace.as_str(), kubernetes.initialize_namespace), ("agents", false));

@@ -1,6 +1,6 @@
 //! A token is never shown, however it came in and whatever else is wrong.
 
-use kubectl_ado::config::{Config, Environment};
+use kubectl_ado::config::{Authentication, Config, Environment};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
@@ -79,5 +79,6 @@ fn a_token_in_a_job_template_is_never_shown() {
 #[test]
 fn a_new_line_after_a_token_is_no_part_of_it() {
     let config = Config::load(&least_and(&[("ORG_PAT", "abc\n")]), None).unwrap();
-    assert_eq!(config.organization.token.current().unwrap().expose_secret(), "abc");
+    let Authentication::Pat(token) = &config.organization.authentication else { panic!("another way to sign in") };
+    assert_eq!(token.current().unwrap().expose_secret(), "abc");
 }

@@ -13,6 +13,7 @@ use std::{
 
 use kube::Client;
 use kubectl_ado::{
+    azure::OrganizationToken,
     config::{AgentSpec, Config, Environment, HostConfig, KubernetesConfig},
     core::Policy,
     hosts::{
@@ -75,7 +76,8 @@ impl Orchestrator {
         let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
         // Nobody ever had this name before.
         let identity = format!("orchestrator-{}", self.lives.fetch_add(1, Ordering::Relaxed));
-        let host = KubernetesHost::new(client, &self.config, settings, installation.clone())?;
+        let token = OrganizationToken::of(&self.config).unwrap();
+        let host = KubernetesHost::new(client, &self.config, settings, installation.clone(), token)?;
         let host = host.known_as(&identity).by_clock(clock::now());
         host.apply_documents().await;
         let policy = Policy { identity, ..self.config.policy(installation) };

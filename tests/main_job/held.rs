@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};
 use kubectl_ado::{
+    azure::OrganizationToken,
     config::{Config, HostConfig},
     core::{EquipRun, Purpose, Recipe, RequestId, Run, StartRun},
     hosts::{
@@ -43,7 +44,9 @@ async fn host(world: &World, identity: &str, template: Option<&str>) -> Kubernet
     let HostConfig::Kubernetes(settings) = &config.host else { panic!("another host") };
     let client = world.plane.client_of(&world.kubeconfig).await;
     let installation = prepare(&client, settings, None).await.unwrap();
-    let host = KubernetesHost::new(client, &config, settings, installation).unwrap().known_as(identity);
+    let host = KubernetesHost::new(client, &config, settings, installation, OrganizationToken::of(&config).unwrap())
+        .unwrap()
+        .known_as(identity);
     host.runs().await.unwrap();
     host
 }

@@ -7,6 +7,7 @@ use control_plane::pods;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::ListParams;
 use kubectl_ado::{
+    azure::OrganizationToken,
     cluster::{Access, connect},
     config::{Config, HostConfig},
     core::{Progress, Purpose, RequestId, Run, RunPhase, StartRun, StopReason, StopRun, TroubleKind},
@@ -39,7 +40,7 @@ async fn host(world: &World) -> KubernetesHost {
     let access = Access { kubeconfig: Some(world.kubeconfig.clone()), ..Access::default() };
     let client = connect(&access).await.unwrap();
     let installation = prepare(&client, settings, None).await.unwrap();
-    KubernetesHost::new(client, &config, settings, installation).unwrap()
+    KubernetesHost::new(client, &config, settings, installation, OrganizationToken::of(&config).unwrap()).unwrap()
 }
 
 fn start(request: i64) -> StartRun {

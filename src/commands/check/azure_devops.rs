@@ -7,8 +7,8 @@ use super::{
     result::{Check, CheckResult, Section},
 };
 use crate::{
+    azure::{AZURE_DEVOPS, OrganizationToken},
     azure_devops::{AzureDevOps, Error, Manage, PoolId, Reached, RestClient, Step, Way, reach},
-    config::TokenSource,
     core::Code,
 };
 
@@ -23,7 +23,7 @@ pub(in crate::commands) struct Target {
     /// The agent pools, by name.
     pub(in crate::commands) pools: Vec<String>,
     /// The token, where there is one.
-    pub(in crate::commands) token: Option<TokenSource>,
+    pub(in crate::commands) token: Option<OrganizationToken>,
     /// A bundle of private authorities.
     pub(in crate::commands) ca_file: Option<PathBuf>,
     /// Whether it is before an install, when nobody has registered placeholders yet.
@@ -126,6 +126,10 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
         results.push(accepted.skipped("token: none was given; use --pat-file or ADO_PAT"));
         return None;
     };
+    if !is_had(token, results).await {
+        results.push(accepted.skipped("token: there has to be one first"));
+        return None;
+    }
     let client = match RestClient::new(&target.url, token.clone(), target.ca_file.as_deref()) {
         Ok(client) => client,
         Err(error) => {
@@ -152,6 +156,24 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
     }
 }
 
+/// Whether Entra gives a token, where it is to come from there: by which link of the chain, or what each one said.
+async fn is_had(token: &OrganizationToken, results: &mut Vec<CheckResult>) -> bool {
+    let Some(credential) = token.credential() else { return true };
+    let entra = check("entra");
+    match credential.token(AZURE_DEVOPS).await {
+        Ok(token) => {
+            results.push(entra.ok("Entra gives a token for Azure DevOps").evidence(token.link));
+            true
+        }
+        Err(error) => {
+            results.push(entra.fail(Code::TokenRejected, "Entra gives no token").fix(error.fix()));
+            let link = check("entra-link");
+            results.extend(error.said().iter().map(|said| link.info(said.link).evidence(&said.what)));
+            false
+        }
+    }
+}
+
 fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
     let code = error.code();
     let what = match code {
@@ -160,7 +182,7 @@ fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
     };
     let result = check.fail(code, what).evidence(error.to_string());
     match (code, error.fix()) {
-        (Code::TokenRejected, _) => result.fix(SET_TOKEN),
+        (Code::TokenRejected, _) if matches!(error, Error::Unauthorized(_) | Error::Token(_)) => result.fix(SET_TOKEN),
         (Code::OrganizationNotFound, _) => {
             result.fix("correct the URL: https://dev.azure.com/ORGANIZATION, or https://SERVER/tfs/COLLECTION")
         }

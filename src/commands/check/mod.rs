@@ -23,8 +23,9 @@ use super::{
     token_input::TokenFlags,
 };
 use crate::{
+    azure::{OrganizationToken, SetupError},
     cluster::{Account, Cluster, Install, find_installs},
-    config::{Config, TokenSource},
+    config::{Authentication, Config, TokenSource},
     output::{write_json, write_yaml},
 };
 use job::{agents_namespace, default_config, read_config};
@@ -132,9 +133,10 @@ impl Args {
         Ok(self.fail_on.exit(&results))
     }
 
-    fn token(&self) -> Result<Option<TokenSource>, Failure> {
+    /// `is_known` says that there is one without.
+    fn token(&self, is_known: bool) -> Result<Option<TokenSource>, Failure> {
         let token = self.token.given()?;
-        if self.deep && token.is_none() {
+        if self.deep && token.is_none() && !is_known {
             let fix = "give one with --pat-file FILE (- is standard input) or ADO_PAT";
             return Err(Failure::new(Exit::Usage, "--deep needs a token: it registers an agent", Some(fix.to_owned())));
         }
@@ -150,9 +152,20 @@ impl Args {
             return Err(Failure::new(Exit::Usage, "which organization?", Some(fix.to_owned())));
         };
         let of_file = || config.iter().flat_map(|config| &config.pools).map(|pool| pool.name.clone()).collect();
+        // As the orchestrator would where this runs.
+        let signs_in_here = match &config {
+            Some(config) if matches!(config.organization.authentication, Authentication::Entra) => {
+                let refused =
+                    |error: SetupError| Failure::new(Exit::Usage, error.to_string(), Some(error.fix().into()));
+                Some(OrganizationToken::of(config).map_err(refused)?)
+            }
+            _ => None,
+        };
         let pools = if self.pools.is_empty() { of_file() } else { self.pools.clone() };
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
-        let target = Target { url, pools, token: self.token()?, ca_file, before: true, deep: self.deep };
+        let given = self.token(signs_in_here.is_some())?.map(OrganizationToken::from);
+        let token = given.or(signs_in_here);
+        let target = Target { url, pools, token, ca_file, before: true, deep: self.deep };
 
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
@@ -186,7 +199,7 @@ impl Args {
     async fn after(&self) -> Result<Vec<CheckResult>, Failure> {
         let cluster = self.cluster.open()?;
         let now = Timestamp::now();
-        let token = self.token()?;
+        let token = self.token(false)?;
         let asked = self.cluster.asked_namespace();
         let found = match &asked {
             Some(namespace) => {
@@ -217,8 +230,14 @@ impl Args {
             Some(config) if self.pools.is_empty() => config.pools.iter().map(|pool| pool.name.clone()).collect(),
             _ => self.pools.clone(),
         };
-        let target =
-            Target { url, pools, token: Some(token), ca_file: self.ca_file.clone(), before: false, deep: self.deep };
+        let target = Target {
+            url,
+            pools,
+            token: Some(token.into()),
+            ca_file: self.ca_file.clone(),
+            before: false,
+            deep: self.deep,
+        };
         Some(azure_devops(&target).await)
     }
 

@@ -18,7 +18,8 @@ use super::{
     signals::{self, Caught},
 };
 use crate::{
-    config::{Config, Environment, HostConfig, Organization},
+    azure::OrganizationToken,
+    config::{Config, Environment, HostConfig},
     hosts::{AgentHost, HostError, local::LocalHost},
     orchestrator::{Stopper, serve, stop_pair},
     sandbox::{AgentSpec, Sandbox, Settings, State},
@@ -159,9 +160,12 @@ fn open_host(config: &Config) -> Result<LocalHost, Failure> {
     let HostConfig::Local(settings) = &config.host else {
         return Err(anyhow::anyhow!("the demo's own configuration names another host").into());
     };
-    let Organization { url, token, .. } = &config.organization;
+    let refused = |message: String, fix: &str| Failure::new(Exit::Failed, message, Some(fix.to_owned()));
+    let token = OrganizationToken::of(config).map_err(|error| refused(error.to_string(), error.fix()))?;
     LocalHost::installation(&settings.folder, None)
-        .and_then(|installation| LocalHost::open(settings, url, token.clone(), installation, config.retention))
+        .and_then(|installation| {
+            LocalHost::open(settings, &config.organization.url, token, installation, config.retention)
+        })
         .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.fix()))
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn check(
     let target = Target {
         url: config.organization.url.clone(),
         pools: config.pools.iter().map(|pool| pool.name.clone()).collect(),
-        token: token.value.clone().map(TokenSource::Value),
+        token: token.value.clone().map(|token| TokenSource::Value(token).into()),
         ca_file: authorities,
         before: true,
         deep: false,

@@ -63,7 +63,8 @@ use watching::{Clock, Watching};
 
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
-    config::{AgentSpec, Config, KubernetesConfig, SecretKey, TokenSource, Way},
+    azure::OrganizationToken,
+    config::{AgentSpec, Config, KubernetesConfig, SecretKey, Way},
     core::{
         EquipRun, Expectations, Held, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun,
     },
@@ -83,7 +84,7 @@ pub struct KubernetesHost {
     retention: Retention,
     agents: BTreeMap<(String, String), AgentSpec>,
     docker_socket: Option<PathBuf>,
-    token: TokenSource,
+    token: OrganizationToken,
     credential: Credential,
     /// What agents need on their way to Azure DevOps.
     way: Way,
@@ -116,6 +117,7 @@ impl KubernetesHost {
         config: &Config,
         settings: &KubernetesConfig,
         installation: Installation,
+        token: OrganizationToken,
     ) -> Result<Self, HostError> {
         let way = config.way();
         let credential = match &settings.token_secret {
@@ -123,9 +125,9 @@ impl KubernetesHost {
             None => {
                 let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
                 let user = generations::user(&config.organization.url, &pools);
-                let token = config.organization.token.clone();
                 let authorities = way.authorities.clone();
-                let vault = Vault::new(client.clone(), &settings.namespace, &installation, user, token, authorities);
+                let vault =
+                    Vault::new(client.clone(), &settings.namespace, &installation, user, token.clone(), authorities);
                 Credential::Managed(Box::new(vault))
             }
         };
@@ -138,7 +140,7 @@ impl KubernetesHost {
             retention: config.retention,
             agents: config.agents.clone(),
             docker_socket: settings.docker_socket.clone(),
-            token: config.organization.token.clone(),
+            token,
             credential,
             way,
             warnings: Vec::new(),
@@ -268,8 +270,8 @@ impl KubernetesHost {
     }
 
     /// Refuses a Job that would show the token to everyone who may see Jobs.
-    fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
-        let token = self.token.current().map_err(HostError::Credential)?;
+    async fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
+        let token = self.token.current().await.map_err(|error| HostError::Credential(error.to_string()))?;
         let token = token.expose_secret();
         if token.len() < SHORTEST_TOKEN || !job::contains_text(&made.job, token) {
             return Ok(());
@@ -321,7 +323,7 @@ impl AgentHost for KubernetesHost {
             Recipe::InitContainer => self.make(run, Grant::InitContainer(&self.token_secret().await?))?,
             Recipe::Token => self.make(run, Grant::Token(&self.token_secret().await?))?,
         };
-        self.check_for_token(run, &made)?;
+        self.check_for_token(run, &made).await?;
         self.expectations().starting(run, self.clock.now());
         let asked = Instant::now();
         let created = self.create(run, &made).await;

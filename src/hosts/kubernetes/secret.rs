@@ -22,8 +22,9 @@ use super::{
     secret_calls::{SecretDraft, Secrets},
 };
 use crate::{
+    azure::OrganizationToken,
     cluster::{ClusterError, ErrorKind, call},
-    config::{SecretKey, TokenSource},
+    config::SecretKey,
     core::Installation,
     hosts::HostError,
 };
@@ -46,7 +47,7 @@ pub(super) struct Vault {
     namespace: String,
     installation: Installation,
     user: String,
-    token: TokenSource,
+    token: OrganizationToken,
     /// Certificates of private authorities (PEM), which go with the token.
     authorities: Option<SecretString>,
     state: Mutex<State>,
@@ -64,7 +65,7 @@ impl Vault {
         namespace: &str,
         installation: &Installation,
         user: String,
-        token: TokenSource,
+        token: OrganizationToken,
         authorities: Option<String>,
     ) -> Self {
         let (namespace, installation) = (namespace.to_owned(), installation.clone());
@@ -74,7 +75,7 @@ impl Vault {
 
     /// The Secret for the token as it is now; it exists when this returns.
     pub(super) async fn current(&self) -> Result<SecretKey, HostError> {
-        let token = self.token.current().map_err(HostError::Credential)?;
+        let token = self.token.for_an_agent().await.map_err(HostError::Credential)?;
         let name = self.name(&token);
         // Starts run side by side; one of them makes the Secret and the others wait for it.
         let mut state = self.state.lock().await;
@@ -88,7 +89,7 @@ impl Vault {
 
     /// Deletes the Secrets of former tokens that no Job mounts.
     pub(super) async fn discard(&self, mounted: &BTreeSet<String>) -> Result<(), HostError> {
-        let token = self.token.current().map_err(HostError::Credential)?;
+        let token = self.token.current().await.map_err(|error| HostError::Credential(error.to_string()))?;
         let current = self.name(&token);
         let mut state = self.state.lock().await;
         self.discard_all_but(&mut state, &current, mounted).await.map_err(|error| refused(error, &self.namespace))

@@ -9,14 +9,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     folder::{Folder, failed, make_folder, private, remove},
     record::Record,
 };
 use crate::{
-    config::TokenSource,
+    azure::OrganizationToken,
     core::{Installation, Recipe},
     hosts::{AgentFiles, HostError},
 };
@@ -57,7 +57,7 @@ const HIDDEN: &str = "KUBECTL_ADO,AZP_AGENT_ROOT,HTTP_PROXY,HTTPS_PROXY,ALL_PROX
 pub(super) struct Launcher {
     pub(super) installation: Installation,
     pub(super) organization: String,
-    pub(super) token: TokenSource,
+    pub(super) token: OrganizationToken,
     pub(super) script: String,
     /// Certificates of private authorities, for agents that register themselves.
     pub(super) authorities: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Launcher {
     pub(super) fn new(
         installation: Installation,
         organization: String,
-        token: TokenSource,
+        token: OrganizationToken,
         script: String,
     ) -> Result<Self, HostError> {
         let path = env::var_os("PATH").unwrap_or_default();
@@ -87,8 +87,13 @@ impl Launcher {
 
     /// Makes the folder of a run and starts its process, with a token. The caller holds the lock and knows that there is no
     /// such folder. Where it fails, nothing is left.
-    pub(super) fn launch(&self, folder: &Folder, name: &str, record: &Record) -> Result<Child, HostError> {
-        let token = self.token.current().map_err(HostError::Credential)?;
+    pub(super) fn launch(
+        &self,
+        folder: &Folder,
+        name: &str,
+        record: &Record,
+        token: &SecretString,
+    ) -> Result<Child, HostError> {
         let here = folder.run(name);
         let launched = self
             .furnish(&here)

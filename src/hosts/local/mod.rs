@@ -21,12 +21,14 @@ use std::{
     time::Duration,
 };
 
+use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 
 use self::{folder::Folder, launch::Launcher, record::Record};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
-    config::{LocalConfig, TokenSource},
+    azure::OrganizationToken,
+    config::LocalConfig,
     core::{EquipRun, Installation, Recipe, Retention, Run, StartRun, StopRun},
 };
 
@@ -82,7 +84,7 @@ impl LocalHost {
     pub fn open(
         config: &LocalConfig,
         organization: &str,
-        token: TokenSource,
+        token: impl Into<OrganizationToken>,
         installation: Installation,
         retention: Retention,
     ) -> Result<Self, HostError> {
@@ -97,7 +99,7 @@ impl LocalHost {
     pub fn open_with_script(
         config: &LocalConfig,
         organization: &str,
-        token: TokenSource,
+        token: impl Into<OrganizationToken>,
         installation: Installation,
         retention: Retention,
         script: &str,
@@ -109,7 +111,7 @@ impl LocalHost {
                 fix: Some("use HOST_TYPE=kubernetes, or run kubectl-ado in WSL".to_owned()),
             });
         }
-        let launcher = Launcher::new(installation, organization.to_owned(), token, script.to_owned())?;
+        let launcher = Launcher::new(installation, organization.to_owned(), token.into(), script.to_owned())?;
         let folder = Folder::open(&config.folder)?;
         folder.prepare()?;
         drop(folder.lock()?);
@@ -204,7 +206,11 @@ impl AgentHost for LocalHost {
 
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
         let (run, identity) = (run.clone(), Arc::clone(&self.identity));
-        self.blocking(move |shared| shared.start(&run, &identity)).await
+        let token = match run.recipe {
+            Recipe::JustInTime => None,
+            Recipe::InitContainer | Recipe::Token => Some(self.shared.launcher.token.for_an_agent().await),
+        };
+        self.blocking(move |shared| shared.start(&run, &identity, token)).await
     }
 
     async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
@@ -234,7 +240,8 @@ impl AgentHost for LocalHost {
 
     async fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
         let runs = runs.to_vec();
-        self.blocking(move |shared| shared.tidy(&runs)).await
+        let token = self.renewed_token(&runs).await;
+        self.blocking(move |shared| shared.tidy(&runs, token.as_ref())).await
     }
 }
 
@@ -244,7 +251,13 @@ impl Shared {
         observe::observe(&self.folder, |record| self.is_ours(record), |name| children.contains(name))
     }
 
-    fn start(&self, run: &StartRun, identity: &str) -> Result<Started, HostError> {
+    /// `token` is what an agent signs in with that does so by itself.
+    fn start(
+        &self,
+        run: &StartRun,
+        identity: &str,
+        token: Option<Result<SecretString, String>>,
+    ) -> Result<Started, HostError> {
         let name = run.name.as_str();
         if !is_run_name(name) {
             return Err(HostError::Refused {
@@ -267,10 +280,11 @@ impl Shared {
         let half = self.folder.run(name);
         folder::remove(&half).map_err(folder::failed("remove", &half))?;
         let record = Record::new(&self.launcher.installation, &self.launcher.organization, run);
-        match record.recipe() {
-            Recipe::JustInTime => self.hold(name, record, identity)?,
-            Recipe::InitContainer | Recipe::Token => {
-                let child = self.launcher.launch(&self.folder, name, &record)?;
+        match token {
+            None => self.hold(name, record, identity)?,
+            Some(token) => {
+                let token = token.map_err(HostError::Credential)?;
+                let child = self.launcher.launch(&self.folder, name, &record, &token)?;
                 self.children().insert(name.to_owned(), child);
             }
         }

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     observe::{modified, phase},
 };
 use crate::{
+    azure::OrganizationToken,
     config::TokenSource,
     core::{Retention, Run, RunPhase},
     hosts::HostError,
@@ -31,11 +32,22 @@ impl LocalHost {
     pub async fn clear(&self) -> Result<(), HostError> {
         self.blocking(Shared::clear).await
     }
+
+    /// The token that may have changed since the agents were started that run.
+    pub(super) async fn renewed_token(&self, runs: &[Run]) -> Option<SecretString> {
+        let token = &self.shared.launcher.token;
+        let may_change = !matches!(token, OrganizationToken::Pat(TokenSource::Value(_)));
+        if !may_change || !runs.iter().any(Run::is_live) {
+            return None;
+        }
+        // What is wrong with the token is said when an agent is started with it.
+        token.current().await.ok()
+    }
 }
 
 impl Shared {
-    pub(super) fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
-        self.renew_tokens(runs)?;
+    pub(super) fn tidy(&self, runs: &[Run], token: Option<&SecretString>) -> Result<(), HostError> {
+        self.renew_tokens(runs, token)?;
         self.clean_ended(runs)?;
         let _lock = self.folder.lock()?;
         self.put_away(runs, self.retention)
@@ -103,12 +115,8 @@ impl Shared {
     }
 
     /// Gives a token that has changed to the agents that run: they sign in with it once more when they leave.
-    fn renew_tokens(&self, runs: &[Run]) -> Result<(), HostError> {
-        if !matches!(self.launcher.token, TokenSource::File(_)) {
-            return Ok(());
-        }
-        // What is wrong with the token is said when an agent is started with it.
-        let Ok(token) = self.launcher.token.current() else { return Ok(()) };
+    fn renew_tokens(&self, runs: &[Run], token: Option<&SecretString>) -> Result<(), HostError> {
+        let Some(token) = token else { return Ok(()) };
         for run in runs.iter().filter(|run| run.is_live()) {
             let path = self.folder.run(&run.name).join("token");
             if read(&path)?.is_some_and(|old| old != token.expose_secret()) {

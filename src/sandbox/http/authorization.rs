@@ -1,5 +1,5 @@
-//! Who may call. A personal access token comes as the password of Basic, or as Bearer as an Entra token would; so does
-//! the token of an agent that has signed in. What a caller without a good one gets depends on what it is: a browser is
+//! Who may call. A personal access token comes as the password of Basic or as Bearer, and so do a token of Entra and that of
+//! an agent which has signed in. What a caller without a good one gets depends on what it is: a browser is
 //! shown a sign-in page, with the status 203.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -13,6 +13,8 @@ use super::{Shared, call::Call, grants::AgentCaller, oauth, reply::Reply};
 pub(super) enum Caller {
     /// Whoever has the personal access token, and may do everything.
     Owner,
+    /// Somebody of Entra, by this name, who is a user of the organization and may do everything too.
+    User(String),
     /// An agent, which may do little.
     Agent(AgentCaller),
     /// Somebody without a token, where none is needed.
@@ -35,6 +37,9 @@ pub(super) fn admit(shared: &Shared, call: &Call, segments: &[String]) -> Result
 fn caller(shared: &Shared, token: &str) -> Option<Caller> {
     if token == shared.settings.token.expose_secret() {
         return Some(Caller::Owner);
+    }
+    if let Some(name) = shared.user(token) {
+        return Some(Caller::User(name));
     }
     let agent = shared.grants().caller(token, shared.now())?;
     shared.see(|state| agent.is_registered(state)).then_some(Caller::Agent(agent))

@@ -19,6 +19,14 @@ pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> 
             "isActive": true,
             "properties": { "Account": { "$type": "System.String", "$value": "sandbox@example.com" } },
         }),
+        Caller::User(name) => json!({
+            "id": wire::guid(9, 2),
+            "descriptor": format!("Microsoft.VisualStudio.Services.Claims.AadServicePrincipal;{}\\{name}", wire::HOST_ID),
+            "subjectDescriptor": "aadsp.c2FuZGJveA",
+            "providerDisplayName": name,
+            "isActive": true,
+            "properties": {},
+        }),
         Caller::Agent(agent) => {
             let id = wire::guid(7, agent.pool * 1_000_000 + agent.agent);
             json!({

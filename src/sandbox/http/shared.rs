@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +11,19 @@ use tokio::sync::{Notify, watch};
 
 use super::grants::Grants;
 use crate::sandbox::{faults::Faults, package::Package, settings::Settings, state::State};
+
+/// Knows the user that a token is of.
+type Who = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Who of Entra's identities are users of the organization.
+#[derive(Clone)]
+struct Users(Arc<Who>);
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Users")
+    }
+}
 
 /// One sandbox, behind all its connections and handles.
 #[derive(Debug)]
@@ -20,6 +34,7 @@ pub(in crate::sandbox) struct Shared {
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<String, u64>>,
     grants: Mutex<Grants>,
+    users: Mutex<Option<Users>>,
     /// The state's version; whoever waits for a change subscribes.
     changed: watch::Sender<u64>,
     /// The state's alarm has come nearer.
@@ -35,6 +50,7 @@ impl Shared {
             faults: Mutex::default(),
             calls: Mutex::default(),
             grants: Mutex::default(),
+            users: Mutex::default(),
             changed: watch::Sender::new(0),
             alarmed: Notify::new(),
         }
@@ -77,6 +93,17 @@ impl Shared {
 
     pub(in crate::sandbox) fn grants(&self) -> MutexGuard<'_, Grants> {
         lock(&self.grants)
+    }
+
+    /// From now on whoever this function names by a token is a user.
+    pub(in crate::sandbox) fn set_users(&self, who: impl Fn(&str) -> Option<String> + Send + Sync + 'static) {
+        *lock(&self.users) = Some(Users(Arc::new(who)));
+    }
+
+    /// The user that a token of Entra is of.
+    pub(in crate::sandbox) fn user(&self, token: &str) -> Option<String> {
+        let users = lock(&self.users).clone()?;
+        (users.0)(token)
     }
 
     pub(in crate::sandbox) fn count_call(&self, route: String) {

@@ -66,7 +66,8 @@ impl Fake {
         let config = Config::load(&usual.iter().chain(more).copied().collect(), None).unwrap();
         let HostConfig::Kubernetes(settings) = &config.host else { panic!("another host") };
         let client = Client::new(Router::new().fallback(answer).with_state(self.clone()), "default");
-        KubernetesHost::new(client, &config, settings, Installation::new("us")).unwrap().known_as("me")
+        let token = OrganizationToken::of(&config).unwrap();
+        KubernetesHost::new(client, &config, settings, Installation::new("us"), token).unwrap().known_as("me")
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {

@@ -1,0 +1,77 @@
+//! How long tokens are kept, and who waits for a new one.
+
+use super::*;
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_kept_for_its_scope() {
+    let server = StandIn::giving(3600).await;
+    let credential = server.credential(&SECRET);
+    let clone = credential.clone();
+    let (one, other) = tokio::join!(credential.token(SCOPE), clone.token(SCOPE));
+    assert_eq!([text(&one.unwrap()), text(&other.unwrap())], ["token-1", "token-1"]);
+    assert_eq!(text(&credential.token("b/.default").await.unwrap()), "token-2");
+    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "token-1");
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failure_stands_for_all_who_ask_at_the_time() {
+    let server = StandIn::answering(|_| (400, json!({"error": "invalid_client"}))).await;
+    let credential = server.credential(&SECRET);
+    for _ in 0..5 {
+        let error = credential.token(SCOPE).await.unwrap_err();
+        assert_eq!(error.said()[0].what, "invalid_client (400)");
+    }
+    assert_eq!(server.asked().len(), 1, "a dead endpoint is not hammered");
+}
+
+#[tokio::test]
+async fn a_token_that_was_refused_is_replaced_once() {
+    let server = StandIn::giving(3600).await;
+    let credential = server.credential(&SECRET);
+    let old = credential.token(SCOPE).await.unwrap();
+    assert!(credential.forget(SCOPE, &old.secret));
+    assert!(!credential.forget(SCOPE, &old.secret), "it is known no more");
+    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "token-2");
+    assert!(!credential.forget(SCOPE, &old.secret), "another one has taken its place");
+}
+
+#[tokio::test]
+async fn an_agent_gets_a_token_that_lasts_and_others_do_not_wait_for_it() {
+    let server = StandIn::giving(2).await;
+    let credential = server.credential(&SECRET);
+    let first = credential.token(SCOPE).await.unwrap();
+    let past_half = first.expires_at - jiff::SignedDuration::from_millis(900);
+    tokio::time::sleep(first_wait(past_half)).await;
+    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "token-1", "the old one is good and is renewed aside");
+    let lasting = credential.lasting(SCOPE, std::time::Duration::from_secs(1200)).await.unwrap();
+    assert!(text(&lasting) == "token-2" || text(&lasting) == "token-1");
+}
+
+#[tokio::test]
+async fn an_old_token_that_is_still_good_is_used_while_no_new_one_can_be_had() {
+    let server = StandIn::giving(2).await;
+    let credential = server.credential(&SECRET);
+    let first = credential.token(SCOPE).await.unwrap();
+    server.now_answers(|_| (503, json!({})));
+    tokio::time::sleep(first_wait(first.expires_at - jiff::SignedDuration::from_millis(900))).await;
+    let again = credential.lasting(SCOPE, std::time::Duration::from_secs(1200)).await.unwrap();
+    assert_eq!(text(&again), "token-1");
+    assert_eq!(server.asked().len(), 2, "it was tried");
+    tokio::time::sleep(first_wait(first.expires_at)).await;
+    assert!(credential.token(SCOPE).await.is_err(), "it has ended");
+}
+
+fn first_wait(until: jiff::Timestamp) -> std::time::Duration {
+    std::time::Duration::try_from(until.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_any_debug_output() {
+    let server = StandIn::giving(3600).await;
+    let config = server.config(&SECRET);
+    let credential = credential(&config);
+    let token = credential.token(SCOPE).await.unwrap();
+    let shown = format!("{config:?} {credential:?} {token:?} {:?}", OrganizationToken::Entra(credential.clone()));
+    assert!(!shown.contains("s3cr3t") && !shown.contains("token-1"), "{shown}");
+}
