@@ -5,6 +5,7 @@
 //! to with, be it a personal access token or one of Entra.
 
 mod aadsts;
+pub mod arm;
 mod authorities;
 mod cache;
 mod certificate;
@@ -34,5 +35,6 @@ pub use organization::{AZURE_DEVOPS, OrganizationToken, TokenError};
 pub use token::AccessToken;
 pub use transport::{SetupError, http_client};
 
+pub(crate) use scrub::without_tokens;
 pub(crate) use text::readable;
 pub(crate) use transport::{causes, innermost};

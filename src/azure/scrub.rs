@@ -23,7 +23,7 @@ pub(super) fn scrubbed<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Sec
 }
 
 /// Every JSON Web Token begins with an encoded `{"`, has two more parts, and no word of a language is like that.
-fn without_tokens(text: &str) -> String {
+pub(crate) fn without_tokens(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut rest = text;
     let mut clean = String::new();

@@ -18,15 +18,15 @@ pub(super) enum LogFormat {
 
 /// What this project has to say, and warnings of others. kube logs each connection that fails or breaks, again and again;
 /// we tell it once.
-const QUIET: &str = "warn,kube_client=off,kubectl_ado=info";
+const QUIET: &str = "warn,kube_client=off,kubectl_ado=info,agent_log=info";
 
 /// What `-v` shows. Requests are told by method and address, answers by what they say of themselves; neither what is sent
 /// nor a header of it, so that no credential is ever among it.
 fn verbose(level: u8) -> &'static str {
     match level {
         0 => QUIET,
-        1..=3 => "warn,kube_client=off,kubectl_ado=info",
-        4..=5 => "warn,kube_client=off,kubectl_ado=debug",
+        1..=3 => "warn,kube_client=off,kubectl_ado=info,agent_log=info",
+        4..=5 => "warn,kube_client=off,kubectl_ado=debug,agent_log=info",
         6..=7 => "warn,kube_client::client::builder=debug,kube_client=info,kubectl_ado=debug",
         8.. => "info,kube_client=debug,tower=debug,hyper_util=debug,kubectl_ado=trace",
     }

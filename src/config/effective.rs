@@ -6,6 +6,7 @@ use super::{
     Os, Polling, Registration,
     assemble::{IDLE_TIMEOUT, KEEP_FAILED, KEEP_FINISHED, START_TIMEOUT, TOKEN_FILE, default_listen},
     authentication::SignIn,
+    container_instances as aci,
     environment::Environment,
     host::{DEFAULT_NAMESPACE, HostType},
     origin::{Found, Origin},
@@ -115,6 +116,7 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     let secret = |secret: &super::SecretKey| json!(format!("{}:{}", secret.name, secret.key));
     list.add(&["tokenSecret"], settings.token_secret.as_ref(), secret, None);
     list.add(&["agentFolder"], settings.agent_folder.as_ref(), path, None);
+    container_instances(&mut list, settings);
     list.add(&["installationId"], settings.installation_id.as_ref(), text, None);
     let address = |address: &std::net::SocketAddr| json!(address.to_string());
     list.add(&["statusFile"], settings.status_file.as_ref(), path, None);
@@ -144,6 +146,26 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
         add_pool(&mut list, pool, origin);
     }
     list.0
+}
+
+/// Where agents are container groups, what is said of them and, beside it, what holds without a word.
+fn container_instances(list: &mut List, settings: &Settings) {
+    let is_chosen = settings.host.as_ref().is_some_and(|host| host.value == HostType::ContainerInstances);
+    let value = |key: &str, text: &str| match (key, text.parse::<f64>()) {
+        ("cpu" | "memoryGb", Ok(number)) => json!(number),
+        _ => json!(text),
+    };
+    let path = |key: &'static str| std::iter::once("containerInstances").chain(key.split('.'));
+    for (key, found) in settings.aci.all() {
+        let value = value(key, &found.value);
+        list.0.push(Setting { path: SettingPath::of(path(key)), value, source: source(&found.origin) });
+    }
+    for (key, text) in aci::defaults() {
+        if is_chosen && !settings.aci.all().any(|(known, _)| known == key) {
+            let value = value(key, &text);
+            list.0.push(Setting { path: SettingPath::of(path(key)), value, source: "default".to_owned() });
+        }
+    }
 }
 
 fn registration(registration: &Registration) -> Value {
@@ -182,6 +204,7 @@ fn add_template(list: &mut List, pool: &str, template: &TemplateSettings) {
     }
     let path = |path: &std::path::PathBuf| json!(path.display().to_string());
     list.add(&at("jobTemplate"), template.job_template.as_ref(), path, None);
+    list.add(&at("containerGroup"), template.container_group.as_ref(), path, None);
     if !template.ignore_demands.is_empty() {
         let found = Found { value: json!(template.ignore_demands), origin: template.origin.clone() };
         list.add(&at("ignoreDemands"), Some(&found), Value::clone, None);

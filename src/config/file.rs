@@ -145,7 +145,7 @@ fn read(top: &Map<'_>, folder: &Path) -> Settings {
         ..Settings::default()
     };
     if let Some(map) = top.get("containerInstances").and_then(|field| field.map(container_instances::KEYS)) {
-        settings.aci = AciSettings::of_map(&map);
+        settings.aci = AciSettings::of_map(&map, folder);
     }
     if let Some(map) = top.get("organization").and_then(|field| field.map(ORGANIZATION_KEYS)) {
         organization(&map, folder, &mut settings);

@@ -14,6 +14,7 @@ use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_has
 
 mod assemble;
 mod authentication;
+mod azure_names;
 mod container_instances;
 mod edit;
 mod effective;
@@ -21,6 +22,7 @@ mod entra;
 mod environment;
 mod error;
 mod file;
+mod group_template;
 mod host;
 mod job_fields;
 mod job_structure;
@@ -48,6 +50,7 @@ pub use entra::{CredentialKind, Credentials, EntraConfig};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
+pub use group_template::{GroupTemplate, agent_container};
 pub use job_template::JobTemplate;
 pub use loopback::is_loopback;
 pub use setting_path::SettingPath;
@@ -165,7 +168,7 @@ pub struct SecretKey {
 }
 
 /// Settings of the host `aci`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AciConfig {
     /// The subscription, a GUID in lower case.
     pub subscription_id: String,
@@ -177,6 +180,51 @@ pub struct AciConfig {
     pub region: String,
     /// The cloud.
     pub environment: AzureEnvironment,
+    /// CPU cores of the agent's container, where its template does not say.
+    pub cpu: f64,
+    /// Memory of the agent's container in GB, where its template does not say.
+    pub memory_gb: f64,
+    /// The id of a subnet to put the groups into.
+    pub subnet_id: Option<String>,
+    /// The id of a user-assigned managed identity that the groups have.
+    pub identity: Option<String>,
+    /// The registry that images are pulled from, where it wants to know who asks.
+    pub registry: Option<Registry>,
+    /// Where Azure Resource Manager answers, where that is not the cloud's own address.
+    pub resource_manager_url: Option<String>,
+    /// After this time a group is deleted, whatever it does.
+    pub max_lifetime: Duration,
+}
+
+/// A private registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Its host name.
+    pub server: String,
+    /// How to sign in.
+    pub secret: RegistrySecret,
+}
+
+/// How to sign in to a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrySecret {
+    /// As a user-assigned managed identity, by its id.
+    Identity(String),
+    /// With a password.
+    Password {
+        /// The user's name.
+        username: String,
+        /// The file that holds the password. Read anew for each group.
+        file: PathBuf,
+    },
+}
+
+impl AciConfig {
+    /// A fingerprint of what all groups have from here.
+    fn fingerprint(&self) -> String {
+        let Self { region, cpu, memory_gb, subnet_id, identity, registry, .. } = self;
+        format!("{region} {cpu} {memory_gb} {subnet_id:?} {identity:?} {registry:?}")
+    }
 }
 
 /// One of Azure's clouds.
@@ -207,6 +255,10 @@ pub struct AgentSpec {
     pub os: Os,
     /// The Job template.
     pub job_template: Option<JobTemplate>,
+    /// The template of its container groups.
+    pub container_group: Option<GroupTemplate>,
+    /// A fingerprint of what the host's settings add.
+    pub host_settings: String,
     /// How its agents are to get the right to work.
     pub registration: Registration,
 }
@@ -221,12 +273,18 @@ impl AgentSpec {
         let is_ours = |image: &str| {
             image.strip_prefix(OUR_IMAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
         };
-        let template = self.job_template.as_ref();
-        let image = self.image.as_deref().or_else(|| template.and_then(JobTemplate::image));
-        image.is_none_or(is_ours) && !template.is_some_and(JobTemplate::has_own_command)
+        let image = self.image.as_deref().or_else(|| self.image_of_template());
+        let job = self.job_template.as_ref().is_some_and(JobTemplate::has_own_command);
+        let group = self.container_group.as_ref().is_some_and(GroupTemplate::has_own_command);
+        image.is_none_or(is_ours) && !job && !group
     }
 
-    /// Why agents of this kind in a pod are no just-in-time ones unless that is asked for by name.
+    fn image_of_template(&self) -> Option<&str> {
+        let job = self.job_template.as_ref().and_then(JobTemplate::image);
+        job.or_else(|| self.container_group.as_ref()?.image())
+    }
+
+    /// Why agents of this kind in a pod or a container group are no just-in-time ones unless that is asked for by name.
     #[must_use]
     pub fn obstacle(&self) -> Option<&'static str> {
         match self.os {
@@ -241,13 +299,20 @@ impl AgentSpec {
     /// A fingerprint of all that the template's agents are made from, this program's version included.
     #[must_use]
     pub fn revision(&self) -> String {
-        let Self { image, os, job_template, registration: _ } = self;
+        let Self { image, os, job_template, container_group, host_settings, registration: _ } = self;
         let job = job_template.as_ref().map(|template| template.job.to_string()).unwrap_or_default();
         let os = match os {
             Os::Linux => "linux",
             Os::Windows => "windows",
         };
-        short_hash(&["revision", env!("CARGO_PKG_VERSION"), image.as_deref().unwrap_or_default(), os, &job], 10)
+        let image = image.as_deref().unwrap_or_default();
+        let mut parts = vec!["revision", env!("CARGO_PKG_VERSION"), image, os, &job];
+        let group = container_group.as_ref().map(|template| template.body.to_string());
+        parts.extend(group.as_deref());
+        if !host_settings.is_empty() {
+            parts.push(host_settings);
+        }
+        short_hash(&parts, 10)
     }
 }
 
@@ -325,8 +390,9 @@ impl Config {
     /// The files that it is made of besides the configuration file itself.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let templates = self.agents.values().filter_map(|agent| Some(agent.job_template.as_ref()?.path.clone()));
-        let mut files: Vec<PathBuf> = templates.chain(self.ca_file.clone()).collect();
+        let jobs = self.agents.values().filter_map(|agent| Some(agent.job_template.as_ref()?.path.clone()));
+        let groups = self.agents.values().filter_map(|agent| Some(agent.container_group.as_ref()?.path.clone()));
+        let mut files: Vec<PathBuf> = jobs.chain(groups).chain(self.ca_file.clone()).collect();
         files.sort();
         files.dedup();
         files

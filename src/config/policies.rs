@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    AgentSpec, HostConfig, JobTemplate, Os, Registration,
+    AgentSpec, GroupTemplate, HostConfig, JobTemplate, Os, Registration,
     error::Problems,
     kubernetes_names as names,
     origin::{Found, prefer},
@@ -19,12 +19,15 @@ pub(super) struct Policies<'a> {
     problems: &'a Problems,
     /// Job templates that have been read, or could not be.
     job_templates: BTreeMap<PathBuf, Option<JobTemplate>>,
+    /// The same of templates of container groups.
+    group_templates: BTreeMap<PathBuf, Option<GroupTemplate>>,
     agents: BTreeMap<(String, String), AgentSpec>,
 }
 
 impl<'a> Policies<'a> {
     pub(super) fn new(settings: &'a Settings, host: Option<&'a HostConfig>, problems: &'a Problems) -> Self {
-        Self { settings, host, problems, job_templates: BTreeMap::new(), agents: BTreeMap::new() }
+        let (job_templates, group_templates, agents) = Default::default();
+        Self { settings, host, problems, job_templates, group_templates, agents }
     }
 
     /// How the agents of all these pools' templates are made.
@@ -149,14 +152,20 @@ impl<'a> Policies<'a> {
     /// An image of the agent template's own replaces the Job template's; one for all only fills what is left out.
     fn agent_spec(&mut self, template: &TemplateSettings) -> AgentSpec {
         let job_template = template.job_template.clone().or_else(|| self.settings.job_template.clone());
-        let job_template = job_template.and_then(|file| self.job_template(&file));
+        let job_template = job_template.filter(|file| self.takes_jobs(file)).and_then(|file| self.job_template(&file));
+        let container_group = self.group_of(template);
         let os = template.os.as_ref().or(self.settings.os.as_ref());
         let their_image = job_template.as_ref().and_then(JobTemplate::image);
+        let their_image = their_image.or_else(|| container_group.as_ref()?.image());
         let image = match (&template.image, their_image) {
             (Some(image), _) => Some(image),
             (None, Some(_)) => {
                 if let Some(image) = &self.settings.image {
-                    self.problems.warn(format!("{} is not used where the Job template names an image", image.origin));
+                    self.problems.warn(format!(
+                        "{} is not used where the {} template names an image",
+                        image.origin,
+                        self.kind_of_template()
+                    ));
                 }
                 None
             }
@@ -169,12 +178,63 @@ impl<'a> Policies<'a> {
             let message = format!("{} is windows, and no image is named; ours is for linux", os.origin);
             self.problems.error_with_fix(message, "set JOB_IMAGE to an agent image for Windows");
         }
+        let their_os = container_group.as_ref().and_then(GroupTemplate::os);
+        let os = os.map(|os| os.value).or(their_os);
+        let host_settings = match self.host {
+            Some(HostConfig::ContainerInstances(aci)) => aci.fingerprint(),
+            _ => String::new(),
+        };
         AgentSpec {
             image: image.map(|image| image.value.clone()),
-            os: os.map_or(Os::Linux, |os| os.value),
+            os: os.unwrap_or(Os::Linux),
             job_template,
-            registration: self.registration(template, os.map(|os| os.value)),
+            container_group,
+            host_settings,
+            registration: self.registration(template, os),
         }
+    }
+
+    fn are_groups(&self) -> bool {
+        matches!(self.host, Some(HostConfig::ContainerInstances(_)))
+    }
+
+    fn kind_of_template(&self) -> &'static str {
+        if self.are_groups() { "container group's" } else { "Job" }
+    }
+
+    /// Whether a Job template means anything here. ado-agent-orchestrator passed it over for container groups, so that
+    /// installs may have one.
+    fn takes_jobs(&self, file: &Found<PathBuf>) -> bool {
+        if self.are_groups() {
+            self.problems.warn(format!(
+                "{} is not used: agents are container groups here, and AZ_TEMPLATE_FILE (containerInstances.template) names \
+                 a template of those",
+                file.origin
+            ));
+        }
+        !self.are_groups()
+    }
+
+    /// The template of an agent template's container groups, its own or the one for all.
+    fn group_of(&mut self, template: &TemplateSettings) -> Option<GroupTemplate> {
+        if !self.are_groups() {
+            if let (Some(own), Some(_)) = (&template.container_group, self.host) {
+                self.problems.warn(format!("{} is not used: agents are no container groups here", own.origin));
+            }
+            return None;
+        }
+        let file = template.container_group.clone().or_else(|| self.settings.aci.template())?;
+        if let Some(known) = self.group_templates.get(&file.value) {
+            return known.clone();
+        }
+        let path = self.problems.reach(&file.origin, &file.value)?;
+        let read = match self.problems.text_of(&path) {
+            Some(text) => GroupTemplate::parse(&path, text),
+            None => GroupTemplate::load(&path),
+        };
+        let loaded = read.map_err(|errors| self.problems.errors_by_way_of(&file.origin, errors)).ok();
+        self.group_templates.insert(file.value, loaded.clone());
+        loaded
     }
 
     fn registration(&self, template: &TemplateSettings, os: Option<Os>) -> Registration {

@@ -26,6 +26,7 @@ const TEMPLATE_KEYS: &[&str] = &[
     "idleAgents",
     "maxAgents",
     "jobTemplate",
+    "containerGroup",
     "ignoreDemands",
     "registration",
     "schedules",
@@ -51,6 +52,7 @@ pub(super) struct TemplateSettings {
     pub(super) idle: Option<Found<u32>>,
     pub(super) max: Option<Found<u32>>,
     pub(super) job_template: Option<Found<PathBuf>>,
+    pub(super) container_group: Option<Found<PathBuf>>,
     pub(super) ignore_demands: Vec<String>,
     pub(super) registration: Option<Found<Registration>>,
     pub(super) schedules: Vec<ScheduleSettings>,
@@ -75,6 +77,7 @@ impl TemplateSettings {
             idle: None,
             max: None,
             job_template: None,
+            container_group: None,
             ignore_demands: Vec::new(),
             registration: None,
             schedules: Vec::new(),
@@ -160,6 +163,7 @@ fn template(map: &Map<'_>, is_only: bool, folder: &Path) -> Option<TemplateSetti
     template.idle = map.get("idleAgents").and_then(|field| field.count(&COUNT));
     template.max = map.get("maxAgents").and_then(|field| field.count(&MAXIMUM));
     template.job_template = map.get("jobTemplate").and_then(|field| field.text(|text| Ok(folder.join(text))));
+    template.container_group = map.get("containerGroup").and_then(|field| field.text(|text| Ok(folder.join(text))));
     template.ignore_demands = map.get("ignoreDemands").map(|field| demand_names(&field)).unwrap_or_default();
     template.registration = map.get("registration").and_then(|field| field.text(value::registration));
     template.schedules = map.get("schedules").map(|field| schedules::schedules(&field)).unwrap_or_default();

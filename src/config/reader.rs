@@ -135,6 +135,18 @@ impl<'a> Field<'a> {
         self.found(parse(text))
     }
 
+    /// A number, as it is written.
+    pub(super) fn number(&self) -> Option<Found<String>> {
+        match &self.node.value {
+            Yaml::Whole(number) => self.found(Ok(number.to_string())),
+            Yaml::Float(number) => self.found(Ok(number.to_string())),
+            Yaml::Text(text) if text.trim().parse::<f64>().is_ok() => {
+                self.found(Err(self.expected("a number").mend("leave the quotes out")))
+            }
+            _ => self.found(Err(self.expected("a number"))),
+        }
+    }
+
     /// A whole number.
     pub(super) fn count(&self, range: &RangeInclusive<u32>) -> Option<Found<u32>> {
         match &self.node.value {

@@ -124,6 +124,12 @@ impl Expectations {
         self.starts.contains_key(name)
     }
 
+    /// The run of that name as it is expected.
+    #[must_use]
+    pub fn expected(&self, name: &str) -> Option<Run> {
+        self.starts.get(name).map(ExpectedStart::as_run)
+    }
+
     /// Adds what is expected to what is observed, takes away what was stopped, and forgets what is fulfilled.
     #[must_use]
     pub fn merge(&mut self, observed: Vec<Run>, now: Timestamp) -> Vec<Run> {

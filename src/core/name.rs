@@ -39,6 +39,14 @@ impl Installation {
         Self::new(short_hash(&["namespace", uid], 16))
     }
 
+    /// The installation whose agents live in this resource group of Azure, which no two subscriptions share. Whoever serves it
+    /// later is the same one.
+    #[must_use]
+    pub fn of_resource_group(subscription: &str, resource_group: &str) -> Self {
+        let (subscription, resource_group) = (subscription.to_lowercase(), resource_group.to_lowercase());
+        Self::new(short_hash(&["resource-group", &subscription, &resource_group], 16))
+    }
+
     /// The whole id, as it stands on labels.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AgentFiles, AgentHost, HostError, Started, kubernetes, kubernetes::KubernetesHost, local, local::LocalHost,
+    AgentFiles, AgentHost, HostError, Started, container_instances::ContainerInstancesHost, kubernetes,
+    kubernetes::KubernetesHost, local, local::LocalHost,
 };
 use crate::{
     azure::OrganizationToken,
@@ -16,6 +17,8 @@ use crate::{
 pub enum Host {
     /// Kubernetes Jobs.
     Kubernetes(Box<KubernetesHost>),
+    /// Azure container groups.
+    ContainerInstances(Box<ContainerInstancesHost>),
     /// Processes on this machine.
     Local(LocalHost),
 }
@@ -45,11 +48,15 @@ impl Host {
         match &config.host {
             HostConfig::Kubernetes(settings) => Self::reach_kubernetes(config, settings, identity, token).await,
             HostConfig::Local(settings) => Self::open_local(config, settings, identity, token),
-            HostConfig::ContainerInstances(_) => Err(HostError::Refused {
-                reason: "unsupported",
-                message: "agents as Azure container groups (HOST_TYPE=aci) are not part of this version".into(),
-                fix: Some("set HOST_TYPE to kubernetes or local".into()),
-            }),
+            HostConfig::ContainerInstances(aci) => {
+                let host = ContainerInstancesHost::reach(config, aci, identity, token).await?;
+                Ok(Reached {
+                    installation: ContainerInstancesHost::installation(aci, config.installation_id.as_deref()),
+                    warnings: host.warnings().to_vec(),
+                    problems: Vec::new(),
+                    host: Self::ContainerInstances(Box::new(host)),
+                })
+            }
         }
     }
 
@@ -114,6 +121,7 @@ impl Host {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Kubernetes(_) => "kubernetes",
+            Self::ContainerInstances(_) => "aci",
             Self::Local(_) => "local",
         }
     }
@@ -123,6 +131,7 @@ impl AgentHost for Host {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         match self {
             Self::Kubernetes(host) => host.runs().await,
+            Self::ContainerInstances(host) => host.runs().await,
             Self::Local(host) => host.runs().await,
         }
     }
@@ -130,6 +139,7 @@ impl AgentHost for Host {
     async fn start(&self, run: &StartRun) -> Result<Started, HostError> {
         match self {
             Self::Kubernetes(host) => host.start(run).await,
+            Self::ContainerInstances(host) => host.start(run).await,
             Self::Local(host) => host.start(run).await,
         }
     }
@@ -137,6 +147,7 @@ impl AgentHost for Host {
     async fn claim(&self, run: &EquipRun) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.claim(run).await,
+            Self::ContainerInstances(host) => host.claim(run).await,
             Self::Local(host) => host.claim(run).await,
         }
     }
@@ -144,6 +155,7 @@ impl AgentHost for Host {
     async fn equip(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.equip(name, files).await,
+            Self::ContainerInstances(host) => host.equip(name, files).await,
             Self::Local(host) => host.equip(name, files).await,
         }
     }
@@ -151,6 +163,7 @@ impl AgentHost for Host {
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.stop(run).await,
+            Self::ContainerInstances(host) => host.stop(run).await,
             Self::Local(host) => AgentHost::stop(host, run).await,
         }
     }
@@ -158,6 +171,7 @@ impl AgentHost for Host {
     async fn changed(&self) {
         match self {
             Self::Kubernetes(host) => host.changed().await,
+            Self::ContainerInstances(host) => host.changed().await,
             Self::Local(host) => host.changed().await,
         }
     }
@@ -165,6 +179,7 @@ impl AgentHost for Host {
     async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.mark_busy(names).await,
+            Self::ContainerInstances(host) => host.mark_busy(names).await,
             Self::Local(host) => host.mark_busy(names).await,
         }
     }
@@ -172,6 +187,7 @@ impl AgentHost for Host {
     async fn tidy(&self, runs: &[Run]) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(host) => host.tidy(runs).await,
+            Self::ContainerInstances(host) => host.tidy(runs).await,
             Self::Local(host) => host.tidy(runs).await,
         }
     }

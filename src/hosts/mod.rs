@@ -1,9 +1,12 @@
 //! Where agents run. [`AgentHost`] is the port that the orchestrator is written against; a [`Host`] is one of the
 //! places we know.
 
+pub mod container_instances;
 mod host;
+mod json;
 pub mod kubernetes;
 pub mod local;
+mod variables;
 
 pub use host::{Host, Reached};
 

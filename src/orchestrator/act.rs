@@ -19,6 +19,9 @@ const CONCURRENT_STARTS: usize = 16;
 /// Changes to registrations in flight at once. None of them is urgent.
 const CONCURRENT_CHANGES: usize = 4;
 
+/// The wait where a quota is used up.
+const FULL: Duration = Duration::from_secs(3);
+
 /// A pool and one of its agent templates: what one refusal speaks for.
 pub(super) type Kind = (String, String);
 
@@ -46,6 +49,10 @@ impl Holds {
             Ok(_) => drop(self.0.remove(kind)),
             // A name that is taken says nothing about the next one.
             Err(HostError::Collision { .. }) => {}
+            // It passes whenever some agent ends, and a host that can tell refuses without asking anybody.
+            Err(HostError::Refused { reason: "quota", .. }) => {
+                self.0.insert(kind.clone(), (BackOff::default(), Instant::now() + FULL));
+            }
             Err(_) => drop(self.refused(kind, Instant::now())),
         }
     }

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::{
     Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts, status_file::StatusFile,
 };
 use crate::{
-    azure::OrganizationToken,
+    azure::{AZURE_DEVOPS, OrganizationToken},
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig},
@@ -21,12 +21,17 @@ use crate::{
 /// The wait between two tries to reach a host that does not answer.
 pub(super) const HOST_RETRY: Duration = Duration::from_secs(5);
 
+/// How long it may take to learn who we are. Nothing depends on it.
+const WHO_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A configuration whose host has answered.
 pub(super) struct Session {
     pub(super) config: Config,
     pub(super) azure_devops: RestClient,
     pub(super) host: Host,
     pub(super) installation: Installation,
+    /// Which identity of Entra we are, where we are one and could learn it.
+    signed_in_as: Option<String>,
 }
 
 /// Why a configuration cannot be served.
@@ -52,20 +57,22 @@ impl Session {
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity, token).await {
-            Ok(reached) => reached,
-            Err(HostError::Unavailable(message)) if !config.run_once => {
-                return Err((config, Unready::NotYet(message)));
-            }
-            Err(error) => return Err((config, Unready::Never(error.into()))),
-        };
+        let Reached { host, installation, warnings, problems } =
+            match Host::reach(&config, identity, token.clone()).await {
+                Ok(reached) => reached,
+                Err(HostError::Unavailable(message)) if !config.run_once => {
+                    return Err((config, Unready::NotYet(message)));
+                }
+                Err(error) => return Err((config, Unready::Never(error.into()))),
+            };
         for warning in config.warnings.iter().chain(&warnings) {
             warn!("{warning}");
         }
         for (problem, fix) in problems {
             error!(fix = fix.as_deref(), "{problem}");
         }
-        Ok(Self { config, azure_devops, host, installation })
+        let signed_in_as = who(&token, &azure_devops).await;
+        Ok(Self { config, azure_devops, host, installation, signed_in_as })
     }
 
     /// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
@@ -123,7 +130,11 @@ impl Session {
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },
-            organization: OrganizationReport { url: config.organization.url.clone(), authentication },
+            organization: OrganizationReport {
+                url: config.organization.url.clone(),
+                authentication,
+                identity: self.signed_in_as.clone(),
+            },
         }
     }
 
@@ -141,10 +152,10 @@ impl Session {
 
     /// How the agents of each template are to get the right to work.
     pub(super) fn wishes(&self) -> Wishes {
-        let in_pods = matches!(self.host, Host::Kubernetes(_));
+        let in_containers = matches!(self.host, Host::Kubernetes(_) | Host::ContainerInstances(_));
         let wish = |spec: &AgentSpec| {
             // Everywhere else, they start as we let them.
-            let obstacle = spec.obstacle().filter(|_| in_pods);
+            let obstacle = spec.obstacle().filter(|_| in_containers);
             Wish { registration: spec.registration, obstacle: obstacle.map(str::to_owned) }
         };
         self.config.agents.iter().map(|(of, spec)| (of.clone(), wish(spec))).collect()
@@ -154,8 +165,8 @@ impl Session {
     pub(super) fn without_election(&self) -> Leadership {
         match &self.host {
             Host::Local(_) if !self.config.run_once => Leadership::alone(),
-            // Beside a single pass there may be another one.
-            Host::Kubernetes(_) | Host::Local(_) => Leadership::none(),
+            // Beside a single pass there may be another one, and beside us another process for the same resource group.
+            Host::Kubernetes(_) | Host::ContainerInstances(_) | Host::Local(_) => Leadership::none(),
         }
     }
 
@@ -170,6 +181,20 @@ impl Session {
         let Place { namespace, lease } = self.place()?;
         Some(NamedStatus::new(kubernetes.client().clone(), &namespace, &lease, self.installation.id()))
     }
+}
+
+/// Which identity of Entra a token makes of us, and by which link it was had. What goes wrong here goes wrong again in the
+/// first poll, and is told there.
+async fn who(token: &OrganizationToken, azure_devops: &RestClient) -> Option<String> {
+    let credential = token.credential()?;
+    let asked = async {
+        let name = azure_devops.identity().await.ok()?.name;
+        let link = credential.token(AZURE_DEVOPS).await.ok()?.link;
+        Some(format!("{name}, by {link}"))
+    };
+    let identity = timeout(WHO_PATIENCE, asked).await.ok().flatten()?;
+    info!(identity = identity.escape_debug().to_string(), "this is who we are in Azure DevOps");
+    Some(identity)
 }
 
 /// Where a Lease is.

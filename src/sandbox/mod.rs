@@ -6,9 +6,11 @@
 //! it is written after the facts about the real service, and there are no private endpoints: whatever works against
 //! the sandbox must be able to work against Azure DevOps.
 //!
-//! [`Sandbox`] is the handle of the process that runs one.
+//! [`Sandbox`] is the handle of the process that runs one. [`azure`] is the same for the parts of Azure that agents in
+//! container groups need.
 
 pub mod agent;
+pub mod azure;
 mod faults;
 mod handle;
 mod http;

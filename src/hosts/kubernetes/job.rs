@@ -6,7 +6,6 @@
 
 mod credential;
 mod default_job;
-mod json;
 mod registration;
 mod suspension;
 #[cfg(test)]
@@ -17,16 +16,15 @@ use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-pub(super) use credential::contains_text;
 pub use default_job::DEFAULT_AGENT_IMAGE;
 use default_job::{default_job, is_hardened};
-use json::Node;
-pub use json::TemplateError;
 
 use super::keys;
+pub use crate::hosts::json::TemplateError;
 use crate::{
     config::{AgentSpec, Os, SecretKey, Way},
     core::{Held, Installation, Purpose, Recipe, Retention, StartRun, pool_label},
+    hosts::{json::Node, variables},
 };
 
 /// The least time that an ended Job stays. A shorter one would let failures vanish before anyone has seen them, and
@@ -255,27 +253,8 @@ fn set_variables(
     run: &StartRun,
     settings: &JobSettings<'_>,
 ) -> Result<(), TemplateError> {
-    let ours = [
-        ("AZP_URL", settings.organization),
-        ("AZP_POOL", &run.pool),
-        ("AZP_AGENT_NAME", &run.name),
-        // The agent shows it as a capability, so that others can tell whose it is.
-        ("KUBECTL_ADO_INSTALLATION", settings.installation.id()),
-    ];
     for container in pod.each("containers")?.iter_mut().skip(agent).take(1) {
-        let mut missing: Vec<_> = ours.to_vec();
-        // It makes a classic image's agent run one job, whatever its entry point does.
-        missing.push(("VSTS_AGENT_INPUT_ONCE", "true"));
-        for mut variable in container.each("env")? {
-            let Some(name) = variable.text("name")?.map(str::to_owned) else { continue };
-            missing.retain(|(ours, _)| *ours != name);
-            if let Some((_, value)) = ours.iter().find(|(ours, _)| *ours == name) {
-                variable.remove("valueFrom");
-                variable.set("value", *value);
-            }
-        }
-        let (env, _) = container.list("env")?;
-        env.extend(missing.into_iter().map(|(name, value)| json!({"name": name, "value": value})));
+        variables::set(container, "env", run, settings.organization, settings.installation)?;
     }
     Ok(())
 }

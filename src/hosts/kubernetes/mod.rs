@@ -62,7 +62,7 @@ pub use render::{Rendered, render};
 use secret::Vault;
 use watching::{Clock, Watching};
 
-use super::{AgentFiles, AgentHost, HostError, Started};
+use super::{AgentFiles, AgentHost, HostError, Started, json::contains_text};
 use crate::{
     azure::OrganizationToken,
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, Way},
@@ -274,7 +274,7 @@ impl KubernetesHost {
     async fn check_for_token(&self, run: &StartRun, made: &MadeJob) -> Result<(), HostError> {
         let token = self.token.current().await.map_err(|error| HostError::Credential(error.to_string()))?;
         let token = token.expose_secret();
-        if token.len() < SHORTEST_TOKEN || !job::contains_text(&made.job, token) {
+        if token.len() < SHORTEST_TOKEN || !contains_text(&made.job, token) {
             return Ok(());
         }
         Err(HostError::Refused {

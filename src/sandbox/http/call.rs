@@ -11,16 +11,16 @@ use serde::de::DeserializeOwned;
 use crate::sandbox::state::Refusal;
 
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) path: String,
+pub(in crate::sandbox) struct Call {
+    pub(in crate::sandbox) method: Method,
+    pub(in crate::sandbox) headers: HeaderMap,
+    pub(in crate::sandbox) path: String,
     query: Vec<(String, String)>,
     body: Bytes,
 }
 
 impl Call {
-    pub(super) fn new(head: &Parts, body: Bytes) -> Self {
+    pub(in crate::sandbox) fn new(head: &Parts, body: Bytes) -> Self {
         Self {
             method: head.method.clone(),
             headers: head.headers.clone(),
@@ -52,7 +52,7 @@ impl Call {
     }
 
     /// A query parameter, its name in any case.
-    pub(super) fn query(&self, name: &str) -> Option<&str> {
+    pub(in crate::sandbox) fn query(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
@@ -79,8 +79,13 @@ impl Call {
             .map_err(|error| Refusal::Invalid(format!("The body is not what was expected: {error}")))
     }
 
+    /// The body, whatever JSON it is.
+    pub(in crate::sandbox) fn value(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::from_slice(&self.body)
+    }
+
     /// The body, read as a form; `None` if it does not say that it is one.
-    pub(super) fn form(&self) -> Option<Vec<(String, String)>> {
+    pub(in crate::sandbox) fn form(&self) -> Option<Vec<(String, String)>> {
         let kind = self.header(CONTENT_TYPE.as_str())?.split(';').next()?.trim();
         let is_form = kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         is_form.then(|| form_urlencoded::parse(&self.body).into_owned().collect())
@@ -96,12 +101,12 @@ impl Call {
         self.query("api-version").or(accepted)
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::sandbox) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The server as this client reaches it; on a cluster's node that is not what it listens on.
-    pub(super) fn origin(&self) -> String {
+    pub(in crate::sandbox) fn origin(&self) -> String {
         format!("http://{}", self.header(HOST.as_str()).unwrap_or("localhost"))
     }
 }

@@ -26,6 +26,7 @@ mod troubles;
 mod versions;
 mod wire;
 
+pub(super) use call::Call;
 pub(super) use message::RENEW_SECONDS;
 pub(super) use server::serve;
 pub(super) use shared::Shared;

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::json::{Node, TemplateError};
-use crate::{config::SecretKey, core::Recipe};
+use crate::{
+    config::SecretKey,
+    core::Recipe,
+    hosts::json::{Node, TemplateError, free},
+};
 
 const FOLDER: &str = "/run/secrets/kubectl-ado";
 const FILE: &str = "token";
@@ -183,20 +186,4 @@ pub(super) fn mount_paths(container: &mut Node<'_>) -> Result<Vec<String>, Templ
         paths.extend(mount.text("mountPath")?.map(|path| path.trim_end_matches('/').to_owned()));
     }
     Ok(paths)
-}
-
-pub(super) fn free(base: &str, taken: &[String]) -> String {
-    let is_free = |name: &String| !taken.contains(name);
-    let numbered = (2..).map(|number| format!("{base}-{number}"));
-    std::iter::once(base.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
-}
-
-/// Whether a text stands anywhere in a document.
-pub(crate) fn contains_text(value: &Value, text: &str) -> bool {
-    match value {
-        Value::String(string) => string.contains(text),
-        Value::Array(list) => list.iter().any(|item| contains_text(item, text)),
-        Value::Object(map) => map.iter().any(|(key, item)| key.contains(text) || contains_text(item, text)),
-        _ => false,
-    }
 }

@@ -3,11 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    credential,
-    json::{Node, TemplateError},
+use super::credential;
+use crate::{
+    config::SecretKey,
+    core::Recipe,
+    hosts::json::{Node, TemplateError, free, set_variable},
 };
-use crate::{config::SecretKey, core::Recipe};
 
 /// Where the files are, in every container that has them.
 const FOLDER: &str = "/run/secrets/kubectl-ado-agent";
@@ -71,7 +72,7 @@ pub(super) fn from_init_container(
     }
     credential::take_out_plain(&mut container)?;
     container.set("name", name);
-    set_variable(&mut container, REGISTER_ONLY_VARIABLE, "1")?;
+    set_variable(&mut container, "env", REGISTER_ONLY_VARIABLE, "1")?;
     for mut mount in container.each("volumeMounts")? {
         if mount.text("mountPath")? == Some(folder.as_str()) {
             mount.remove("readOnly");
@@ -91,29 +92,13 @@ fn mount_files(pod: &mut Node<'_>, agent: usize, recipe: Recipe, source: Value) 
         folder = credential::free_mount_path(container, FOLDER)?;
         let mount = json!({"name": volume, "mountPath": folder, "readOnly": true});
         container.list("volumeMounts")?.0.push(mount);
-        set_variable(container, FILES_VARIABLE, &folder)?;
-        set_variable(container, REGISTRATION_VARIABLE, recipe.name())?;
+        set_variable(container, "env", FILES_VARIABLE, &folder)?;
+        set_variable(container, "env", REGISTRATION_VARIABLE, recipe.name())?;
     }
     let mut named = source;
     named["name"] = json!(volume);
     pod.list("volumes")?.0.push(named);
     Ok(folder)
-}
-
-/// Gives a container a variable, in place of one of that name.
-fn set_variable(container: &mut Node<'_>, name: &str, value: &str) -> Result<(), TemplateError> {
-    let mut is_there = false;
-    for mut variable in container.each("env")? {
-        if variable.text("name")? == Some(name) {
-            is_there = true;
-            variable.remove("valueFrom");
-            variable.set("value", value);
-        }
-    }
-    if !is_there {
-        container.list("env")?.0.push(json!({"name": name, "value": value}));
-    }
-    Ok(())
 }
 
 fn free_container_name(pod: &mut Node<'_>, base: &str) -> Result<String, TemplateError> {
@@ -123,5 +108,5 @@ fn free_container_name(pod: &mut Node<'_>, base: &str) -> Result<String, Templat
             taken.extend(container.text("name")?.map(str::to_owned));
         }
     }
-    Ok(credential::free(base, &taken))
+    Ok(free(base, &taken))
 }

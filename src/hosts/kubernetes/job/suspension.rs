@@ -1,10 +1,12 @@
 //! A Job that is held: it gets no pod until its agent is registered. A Job whose suspension is somebody else's business,
 //! its template's or Kueue's, keeps it; its pod, whenever it comes, waits for the Secret with the agent's files.
 
-use super::json::{Node, TemplateError};
 use crate::{
     core::Held,
-    hosts::kubernetes::{keys, slim_job::held_mark},
+    hosts::{
+        json::{Node, TemplateError},
+        kubernetes::{keys, slim_job::held_mark},
+    },
 };
 
 /// The label by which Kueue takes a Job into a queue; it was an annotation once.

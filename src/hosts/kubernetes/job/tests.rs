@@ -75,7 +75,14 @@ impl Setup {
     fn of(job: Option<Value>) -> Self {
         let job_template =
             job.map(|job| JobTemplate { path: "job.yaml".into(), job, others: Vec::new(), warnings: Vec::new() });
-        let agent = AgentSpec { image: None, os: Os::Linux, job_template, registration: Registration::Auto };
+        let agent = AgentSpec {
+            image: None,
+            os: Os::Linux,
+            job_template,
+            container_group: None,
+            host_settings: String::new(),
+            registration: Registration::Auto,
+        };
         Self {
             agent,
             docker_socket: None,
@@ -507,7 +514,7 @@ fn missing_and_empty_parts_are_created() {
 #[test]
 fn a_wrong_type_is_refused_by_its_path() {
     for (template, message) in [
-        ("[]", "the Job has to be an object, not a list"),
+        ("[]", "the template has to be an object, not a list"),
         ("metadata: x", "metadata has to be an object, not a string"),
         ("spec: {template: 5}", "spec.template has to be an object, not a number"),
         ("spec: {template: {spec: {containers: {}}}}", "spec.template.spec.containers has to be a list, not an object"),

@@ -4,8 +4,10 @@
 
 use serde_json::json;
 
-use super::json::{Node, TemplateError};
-use crate::config::Way;
+use crate::{
+    config::Way,
+    hosts::json::{Node, TemplateError, set_default_variable},
+};
 
 /// The file with the certificates, and so its key in the Secret.
 pub(in crate::hosts::kubernetes) const AUTHORITIES: &str = "ca.pem";
@@ -18,7 +20,7 @@ pub(super) fn lead(pod: &mut Node<'_>, agent: usize, way: &Way) -> Result<(), Te
     for container in pod.each("containers")?.iter_mut().skip(agent).take(1) {
         for (name, value) in variables {
             if let Some(value) = value {
-                set_default(container, name, value)?;
+                set_default_variable(container, "env", name, value)?;
             }
         }
     }
@@ -48,19 +50,10 @@ pub(super) fn certify(pod: &mut Node<'_>, secret: &str) -> Result<(), TemplateEr
                 }
             }
             if let Some(folder) = folder {
-                set_default(&mut container, AUTHORITIES_VARIABLE, &format!("{folder}/{AUTHORITIES}"))?;
+                let file = format!("{folder}/{AUTHORITIES}");
+                set_default_variable(&mut container, "env", AUTHORITIES_VARIABLE, &file)?;
             }
         }
     }
-    Ok(())
-}
-
-fn set_default(container: &mut Node<'_>, name: &str, value: &str) -> Result<(), TemplateError> {
-    for variable in container.each("env")? {
-        if variable.text("name")? == Some(name) {
-            return Ok(());
-        }
-    }
-    container.list("env")?.0.push(json!({"name": name, "value": value}));
     Ok(())
 }

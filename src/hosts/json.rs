@@ -1,9 +1,9 @@
-//! Walking into a Job template: what is missing (or `null`, as an empty YAML key reads) is created, and what has the
+//! Walking into a template (of a Job, of a container group): what is missing (or `null`, as an empty YAML key reads) is created, and what has the
 //! wrong type is refused by its path.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-/// A part of a Job template has the wrong type.
+/// A part of a template has the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} has to be {wanted}, not {found}")]
 pub struct TemplateError {
@@ -34,7 +34,7 @@ impl<'a> Node<'a> {
         match value {
             Value::Object(map) => Ok(Self { map, path }),
             _ => Err(TemplateError {
-                path: if path.is_empty() { "the Job".to_owned() } else { path },
+                path: if path.is_empty() { "the template".to_owned() } else { path },
                 wanted: "an object",
                 found,
             }),
@@ -107,6 +107,61 @@ impl<'a> Node<'a> {
 
     pub(super) fn remove(&mut self, key: &str) {
         self.map.shift_remove(key);
+    }
+}
+
+/// Gives a container a variable, in place of one of that name. `list` is the key of its variables.
+pub(super) fn set_variable(container: &mut Node<'_>, list: &str, name: &str, value: &str) -> Result<(), TemplateError> {
+    let mut is_there = false;
+    for mut variable in container.each(list)? {
+        if variable.text("name")? == Some(name) {
+            is_there = true;
+            replace_value(&mut variable, value);
+        }
+    }
+    if !is_there {
+        container.list(list)?.0.push(json!({"name": name, "value": value}));
+    }
+    Ok(())
+}
+
+/// Gives a container a variable that it does not have.
+pub(super) fn set_default_variable(
+    container: &mut Node<'_>,
+    list: &str,
+    name: &str,
+    value: &str,
+) -> Result<(), TemplateError> {
+    for variable in container.each(list)? {
+        if variable.text("name")? == Some(name) {
+            return Ok(());
+        }
+    }
+    container.list(list)?.0.push(json!({"name": name, "value": value}));
+    Ok(())
+}
+
+/// Whatever a variable's value comes from otherwise (of a pod, of a container group).
+fn replace_value(variable: &mut Node<'_>, value: &str) {
+    variable.remove("valueFrom");
+    variable.remove("secureValue");
+    variable.set("value", value);
+}
+
+/// A name that none of these have: the base itself, else with a number.
+pub(super) fn free(base: &str, taken: &[String]) -> String {
+    let is_free = |name: &String| !taken.contains(name);
+    let numbered = (2..).map(|number| format!("{base}-{number}"));
+    std::iter::once(base.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+}
+
+/// Whether a text stands anywhere in a document.
+pub(super) fn contains_text(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(string) => string.contains(text),
+        Value::Array(list) => list.iter().any(|item| contains_text(item, text)),
+        Value::Object(map) => map.iter().any(|(key, item)| key.contains(text) || contains_text(item, text)),
+        _ => false,
     }
 }
 

@@ -1,0 +1,347 @@
+//! What is known of groups between two looks at Azure, and what only this process knows: runs that wait for the files of their
+//! agent, and ended ones whose groups are gone already.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use reqwest::Url;
+use tokio::time::Instant;
+
+use super::observe::Seen;
+use crate::core::{Expectations, Held, LONGEST_BACK_OFF, Progress, Retention, Run, RunPhase, StartRun};
+
+/// How old a look may be: at a group whose agent runs, at one that is on its way up, and at one whose job has ended.
+const RUNNING: Duration = Duration::from_secs(15);
+const STARTING: Duration = Duration::from_secs(4);
+const ENDING: Duration = Duration::from_secs(1);
+
+/// After its job an agent is gone within this time, or it hangs.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Looks in one pass, besides those at groups that nobody has looked at yet.
+const LOOKS: usize = 8;
+
+/// Looks at groups that nobody has looked at yet, in one pass.
+const FIRST_LOOKS: usize = 64;
+
+/// When a deletion that did not come about is asked for again.
+const DELETION: Duration = Duration::from_secs(300);
+
+/// Ended runs are remembered at least so long, lest their registrations outlive them.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(180);
+
+/// The end of a group of pools that we do not serve is somebody else's business for so long.
+const NOT_SERVED: Duration = Duration::from_secs(900);
+
+/// A group that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) seen: Seen,
+    /// Since when it is known.
+    since: Instant,
+    looked_at: Option<Instant>,
+    /// Until when its end is near.
+    ending_until: Option<Instant>,
+    /// When we deleted it.
+    deleted_at: Option<Instant>,
+    pub(super) log: Log,
+}
+
+/// What became of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    Unread,
+    /// It was asked for first at this moment, and is asked for again.
+    Tried(Instant),
+    Kept,
+}
+
+/// A run that waits for its files, without a group.
+#[derive(Clone, Debug)]
+pub(super) struct HeldRun {
+    pub(super) run: StartRun,
+    pub(super) held: Held,
+}
+
+/// What Azure goes on doing after it has taken a group.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) url: Url,
+    pub(super) created_at: Timestamp,
+    begun: Instant,
+    asked: Instant,
+}
+
+/// Something to put away.
+#[derive(Clone, Debug)]
+pub(super) struct Chore {
+    pub(super) seen: Seen,
+    pub(super) log: Log,
+    pub(super) what: What,
+}
+
+/// What is to be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Its log is kept; it stays as the memory of its failure.
+    KeepLog,
+    /// It has ended, and goes.
+    Ended,
+    /// Its time is up, and it goes.
+    Overdue,
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) expectations: Expectations,
+    pub(super) groups: BTreeMap<String, Known>,
+    pub(super) held: BTreeMap<String, HeldRun>,
+    ended: BTreeMap<String, Run>,
+    busy: BTreeSet<String>,
+    operations: HashMap<String, Operation>,
+    pub(super) listed_at: Option<Instant>,
+    retention: Retention,
+}
+
+impl Ledger {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self {
+            expectations: Expectations::default(),
+            groups: BTreeMap::new(),
+            held: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            operations: HashMap::new(),
+            listed_at: None,
+            retention,
+        }
+    }
+
+    /// Takes note of a list that was asked for at `begun`. Returns how many groups are gone since the last one.
+    pub(super) fn listed(&mut self, list: Vec<Seen>, begun: Instant) -> usize {
+        let mut before = std::mem::take(&mut self.groups);
+        for seen in list {
+            let name = seen.run.name.clone();
+            let known = before.remove(&name).filter(|known| known.seen.run.created_at == seen.run.created_at);
+            self.operations.remove(&name);
+            let known = match known {
+                Some(known) => known.listed(seen),
+                None => Known::new(seen, begun),
+            };
+            self.groups.insert(name, known);
+        }
+        let mut gone = 0;
+        for (name, known) in before {
+            if known.since > begun {
+                // It was made while the list was written.
+                self.groups.insert(name, known);
+                continue;
+            }
+            gone += 1;
+            if known.seen.run.phase != RunPhase::Live {
+                self.remember(known.seen.run);
+            }
+        }
+        self.listed_at = Some(begun);
+        gone
+    }
+
+    /// Takes note of a look at one group; `None` if it is gone.
+    pub(super) fn looked(&mut self, name: &str, seen: Option<Seen>) {
+        let now = Instant::now();
+        let Some(seen) = seen else {
+            self.groups.remove(name);
+            return;
+        };
+        self.operations.remove(name);
+        let known = self.groups.entry(name.to_owned()).or_insert_with(|| Known::new(seen.clone(), now));
+        known.looked_at = Some(now);
+        known.seen = seen;
+    }
+
+    /// Which groups to look at now, the most urgent first. `slower` stretches the times between two looks.
+    pub(super) fn to_look_at(&self, slower: u32) -> Vec<String> {
+        let now = Instant::now();
+        let mut first = Vec::new();
+        let mut due = Vec::new();
+        for (name, known) in &self.groups {
+            if known.is_going() || known.has_ended() {
+                continue;
+            }
+            let Some(looked_at) = known.looked_at else {
+                first.push(name.clone());
+                continue;
+            };
+            let age = now.saturating_duration_since(looked_at);
+            let wanted = match known.seen.run.progress {
+                _ if known.ending_until.is_some_and(|until| now < until) => ENDING,
+                Progress::Running => RUNNING,
+                Progress::Pending | Progress::Placed | Progress::Ended => STARTING,
+            };
+            let wanted = wanted * slower;
+            if age >= wanted {
+                // How often it would have been looked at by now.
+                due.push((age.as_millis() / wanted.as_millis().max(1), name.clone()));
+            }
+        }
+        due.sort_unstable_by(|one, other| other.cmp(one));
+        first.truncate(FIRST_LOOKS);
+        first.extend(due.into_iter().take(LOOKS).map(|(_, name)| name));
+        first
+    }
+
+    /// Whose agents have a job. One that has none any more is about to end.
+    pub(super) fn busy(&mut self, names: &BTreeSet<String>) {
+        let until = Instant::now() + ENDS_WITHIN;
+        for name in self.busy.difference(names) {
+            if let Some(known) = self.groups.get_mut(name) {
+                known.ending_until = Some(until);
+            }
+        }
+        self.busy.clone_from(names);
+    }
+
+    /// All runs as they are or are expected to be.
+    pub(super) fn runs(&mut self, now: Timestamp) -> Vec<Run> {
+        let retention = self.retention;
+        self.ended.retain(|_, run| now < ended_at(run) + memory(run, retention));
+        let there = self.groups.values().filter(|known| !known.is_going());
+        let there: Vec<Run> = there.map(|known| known.seen.run.clone()).collect();
+        let mut runs = self.expectations.merge(there, now);
+        runs.extend(self.held.values().map(HeldRun::as_run));
+        let taken: BTreeSet<String> = runs.iter().map(|run| run.name.clone()).collect();
+        runs.extend(self.ended.values().filter(|run| !taken.contains(&run.name)).cloned());
+        runs
+    }
+
+    /// An ended run whose group is gone or going stays known.
+    pub(super) fn remember(&mut self, run: Run) {
+        if run.phase != RunPhase::Live {
+            self.ended.insert(run.name.clone(), run);
+        }
+    }
+
+    /// Whether an ended run of that name is remembered, or a group of it goes.
+    pub(super) fn is_going(&self, name: &str) -> bool {
+        self.groups.get(name).is_some_and(Known::is_going)
+    }
+
+    /// Azure has taken the deletion of a group.
+    pub(super) fn deleted(&mut self, name: &str, created_at: Timestamp, now: Timestamp) {
+        if let Some(known) = self.groups.get_mut(name) {
+            known.deleted_at = Some(Instant::now());
+        }
+        self.operations.remove(name);
+        self.expectations.stopped(name, created_at, now);
+    }
+
+    /// Azure has taken a group and goes on with it.
+    pub(super) fn goes_on(&mut self, name: &str, url: Url, created_at: Timestamp) {
+        let now = Instant::now();
+        self.operations.insert(name.to_owned(), Operation { url, created_at, begun: now, asked: now });
+    }
+
+    /// Operations of groups that no list has shown: they may have failed.
+    pub(super) fn operations_to_ask(&mut self) -> Vec<(String, Operation)> {
+        let now = Instant::now();
+        self.operations.retain(|_, operation| now < operation.begun + DELETION);
+        let due = self.operations.iter_mut().filter(|(_, operation)| now >= operation.asked + STARTING).take(LOOKS);
+        due.map(|(name, operation)| {
+            operation.asked = now;
+            (name.clone(), operation.clone())
+        })
+        .collect()
+    }
+
+    /// The operation has failed, and there is no group.
+    pub(super) fn came_to_nothing(&mut self, name: &str, created_at: Timestamp, why: Option<String>, now: Timestamp) {
+        self.operations.remove(name);
+        if let (Some(why), Some(run)) = (why, self.expectations.expected(name)) {
+            self.remember(Run { phase: RunPhase::Failed(now, why), progress: Progress::Ended, ..run });
+        }
+        self.expectations.stopped(name, created_at, now);
+    }
+
+    /// What is to be put away. `short`: there is no room for other groups. `serves` says which pools are ours to serve.
+    pub(super) fn chores(&self, short: bool, serves: impl Fn(&str) -> bool, now: Timestamp) -> Vec<Chore> {
+        let chore = |known: &Known| {
+            let run = &known.seen.run;
+            let overdue = now >= known.seen.deadline;
+            let past = |time: Duration| now >= ended_at(run) + time;
+            let what = match &run.phase {
+                _ if known.is_going() => return None,
+                RunPhase::Live if overdue => What::Overdue,
+                RunPhase::Live => return None,
+                // Whoever serves its pool may be at it, and learn from it.
+                _ if !serves(&run.pool) && !overdue => past(NOT_SERVED).then_some(What::Ended)?,
+                RunPhase::Succeeded(_) => What::Ended,
+                RunPhase::Failed(..) if short || overdue || past(LONGEST_BACK_OFF) => What::Ended,
+                RunPhase::Failed(..) if known.log != Log::Kept => What::KeepLog,
+                RunPhase::Failed(..) => return None,
+            };
+            Some(Chore { seen: known.seen.clone(), log: known.log, what })
+        };
+        self.groups.values().filter_map(chore).collect()
+    }
+}
+
+impl Known {
+    fn new(mut seen: Seen, since: Instant) -> Self {
+        let looked_at = seen.in_full.then_some(since);
+        only_the_look_tells(&mut seen);
+        Self { seen, since, looked_at, ending_until: None, deleted_at: None, log: Log::Unread }
+    }
+
+    /// A list tells how far its provisioning is; what a look has told stays.
+    fn listed(mut self, seen: Seen) -> Self {
+        if seen.in_full {
+            self.looked_at = Some(Instant::now());
+            self.seen = seen;
+        } else {
+            if self.seen.provisioning != seen.provisioning && !self.has_ended() {
+                self.looked_at = None;
+            }
+            self.seen.provisioning = seen.provisioning;
+        }
+        self
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.seen.in_full && self.seen.run.phase != RunPhase::Live
+    }
+
+    /// Whether it is being deleted, and that is no longer in doubt.
+    pub(super) fn is_going(&self) -> bool {
+        self.seen.is_going() || self.deleted_at.is_some_and(|at| at.elapsed() < DELETION)
+    }
+}
+
+impl HeldRun {
+    fn as_run(&self) -> Run {
+        Run { held: Some(self.held.clone()), ..self.run.expected(self.held.since) }
+    }
+}
+
+/// A group that a list calls failed may be looked at for the reason.
+fn only_the_look_tells(seen: &mut Seen) {
+    if !seen.in_full {
+        seen.run.phase = RunPhase::Live;
+    }
+}
+
+fn ended_at(run: &Run) -> Timestamp {
+    match &run.phase {
+        RunPhase::Live => run.created_at,
+        RunPhase::Succeeded(at) | RunPhase::Failed(at, _) => *at,
+    }
+}
+
+fn memory(run: &Run, retention: Retention) -> Duration {
+    match &run.phase {
+        RunPhase::Failed(..) => retention.failed.max(LONGEST_BACK_OFF),
+        RunPhase::Live | RunPhase::Succeeded(_) => retention.finished.max(SHORTEST_MEMORY),
+    }
+}

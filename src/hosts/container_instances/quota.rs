@@ -1,0 +1,159 @@
+//! What is to be done when Azure has no room for another group: nothing, until there is some. Azure's own count says so at the
+//! price of one read; a group that is gone is a reason to ask at once.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// The wait before the count is asked for again; it doubles each time that Azure refuses in spite of it.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Of the counts, these limit groups.
+const GROUPS: &str = "ContainerGroups";
+const CORES: &str = "StandardCores";
+
+/// Whether there is room, as far as is known.
+#[derive(Debug, Default)]
+pub(super) struct Quota(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Azure's words, while there is none.
+    short: Option<String>,
+    /// When to ask next.
+    ask_at: Option<Instant>,
+    /// How often it was refused since it last worked.
+    refusals: u32,
+}
+
+/// What a start has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Go on.
+    Open,
+    /// There is no room, in Azure's words.
+    Closed(String),
+    /// There was no room; ask for the count.
+    Ask(String),
+}
+
+impl Quota {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is no room, so that what has ended should go soon.
+    pub(super) fn is_short(&self) -> bool {
+        self.state().short.is_some()
+    }
+
+    /// What a start has to do now. Of several at once, one asks.
+    pub(super) fn gate(&self) -> Gate {
+        let mut state = self.state();
+        let Some(message) = state.short.clone() else { return Gate::Open };
+        let now = Instant::now();
+        if state.ask_at.is_some_and(|at| now < at) {
+            return Gate::Closed(message);
+        }
+        state.ask_at = Some(now + FIRST_WAIT);
+        Gate::Ask(message)
+    }
+
+    /// Azure has refused a group.
+    pub(super) fn refused(&self, message: &str) {
+        let mut state = self.state();
+        let wait = FIRST_WAIT * 2u32.pow(state.refusals.min(10));
+        // What was in flight together is refused together: that is one refusal.
+        if state.short.is_none() {
+            state.refusals = state.refusals.saturating_add(1);
+            state.ask_at = Some(Instant::now() + wait.min(LONGEST_WAIT));
+        }
+        state.short = Some(message.to_owned());
+    }
+
+    /// By its count, there is room. It may be mistaken: other limits are not counted.
+    pub(super) fn has_room(&self) {
+        let mut state = self.state();
+        state.short = None;
+    }
+
+    /// Azure has taken a group.
+    pub(super) fn worked(&self) {
+        self.state().refusals = 0;
+    }
+
+    /// A group is gone.
+    pub(super) fn group_is_gone(&self) {
+        let mut state = self.state();
+        state.refusals = 0;
+        state.ask_at = None;
+    }
+}
+
+/// Whether the region has room for another group of so many cores, by Azure's count of usages.
+pub(super) fn fits(usages: &Value, cores: f64) -> bool {
+    let list = usages["value"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let left = |name: &str| {
+        let usage = list.iter().find(|usage| usage["name"]["value"] == name)?;
+        Some(usage["limit"].as_f64()? - usage["currentValue"].as_f64()?)
+    };
+    // What is not counted is no hindrance.
+    left(GROUPS).is_none_or(|left| left >= 1.0) && left(CORES).is_none_or(|left| left >= cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_the_count_is_asked_for_now_and_then_and_at_once_when_a_group_is_gone() {
+        let quota = Quota::default();
+        assert_eq!(quota.gate(), Gate::Open);
+        quota.refused("full");
+        quota.refused("full");
+        assert_eq!(quota.gate(), Gate::Closed("full".to_owned()));
+        tokio::time::advance(FIRST_WAIT).await;
+        assert_eq!(quota.gate(), Gate::Ask("full".to_owned()));
+        assert_eq!(quota.gate(), Gate::Closed("full".to_owned()));
+        quota.group_is_gone();
+        assert_eq!(quota.gate(), Gate::Ask("full".to_owned()));
+        quota.has_room();
+        assert_eq!(quota.gate(), Gate::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_is_mistaken_again_and_again_is_trusted_less_and_less() {
+        let quota = Quota::default();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            quota.refused("subnet is full");
+            let before = Instant::now();
+            while quota.gate() != Gate::Ask("subnet is full".to_owned()) {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            waits.push(before.elapsed().as_secs());
+            quota.has_room();
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn there_is_room_where_groups_and_cores_are_left() {
+        let usages = |groups: f64, cores: f64| {
+            json!({"value": [
+                {"name": {"value": "ContainerGroups"}, "currentValue": groups, "limit": 20},
+                {"name": {"value": "StandardCores"}, "currentValue": cores, "limit": 100.0}]})
+        };
+        assert!(fits(&usages(19.0, 98.0), 2.0));
+        assert!(!fits(&usages(20.0, 10.0), 2.0));
+        assert!(!fits(&usages(1.0, 99.0), 2.0));
+        assert!(fits(&json!({}), 2.0));
+    }
+}

@@ -1,0 +1,216 @@
+//! What can go wrong on the way to Azure and back, and with groups, switched on by a test or by a flag.
+//!
+//! As text: `KIND[=VALUE][@PART-OF-THE-CALL][*TIMES]`, where the part is looked for in `METHOD /path?query`, regardless of
+//! case: `latency=2s`, `429=30s@containerGroups*3`, `lose-reply@PUT*1`, `stuck*1`.
+
+use std::{str::FromStr, time::Duration};
+
+use jiff::SignedDuration;
+
+use super::groups::{Fate, Refusal};
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureFault {
+    /// What.
+    pub kind: AzureFaultKind,
+    /// Only calls whose `METHOD /path?query` contains this, regardless of case.
+    pub part: Option<String>,
+    /// Only so many times.
+    pub times: Option<u32>,
+}
+
+/// The ways in which things go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AzureFaultKind {
+    /// `latency`: the answer takes this long; whatever else is switched on happens then.
+    Latency(Duration),
+    /// `drop`: the connection is closed before anything is done.
+    Dropped,
+    /// `lose-reply`: the call is done, and the connection is closed instead of an answer.
+    LostReply,
+    /// `401`.
+    Unauthorized,
+    /// `403`.
+    Forbidden,
+    /// `409`: the group is in transition.
+    Transitioning,
+    /// `429`, with `Retry-After`.
+    Throttled(Duration),
+    /// `500`.
+    ServerError,
+    /// `503`.
+    Unavailable,
+    /// `quota`: there is no room for the group that is put.
+    Quota,
+    /// `stuck`: the group that is put stays Pending for ever. Befalls new groups alone, as the next two.
+    Stuck,
+    /// `unpullable`: the image of the group that is put cannot be pulled.
+    Unpullable,
+    /// `fail`: the operation that creates the group fails.
+    Fail,
+}
+
+impl AzureFaultKind {
+    /// The fault for all calls, for good.
+    #[must_use]
+    pub fn always(self) -> AzureFault {
+        AzureFault { kind: self, part: None, times: None }
+    }
+
+    /// The fault for so many calls.
+    #[must_use]
+    pub fn times(self, times: u32) -> AzureFault {
+        AzureFault { times: Some(times), ..self.always() }
+    }
+
+    /// What it makes of the group that is put.
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Self::Stuck => Fate::Stuck,
+            Self::Unpullable => Fate::Unpullable,
+            Self::Fail => Fate::Fail,
+            _ => Fate::Run,
+        }
+    }
+
+    /// What comes instead of doing the call.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        Some(match self {
+            Self::Forbidden => Refusal::new(403, "AuthorizationFailed", "The client does not have authorization."),
+            Self::Transitioning => {
+                let message = "The container group is still transitioning, please retry later.";
+                Refusal::new(409, "ContainerGroupTransitioning", message)
+            }
+            Self::Throttled(time) => Refusal::too_many("a fault is switched on", time.as_secs()),
+            Self::ServerError => Refusal::new(500, "InternalServerError", "Encountered internal server error."),
+            Self::Unavailable => Refusal::new(503, "ServerTimeout", "The request timed out. Please try again later."),
+            Self::Quota => {
+                let message = "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota \
+                               'ContainerGroups' exceeded in region 'here'. Limit: '0', Usage: '0' Requested: '1'.";
+                Refusal::new(409, "ContainerGroupQuotaReached", message)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether it can befall this call, `METHOD /path?query` in lower case.
+    fn befalls(self, call: &str) -> bool {
+        let is_group = call.starts_with("put ") && call.contains("/containergroups/");
+        let is_of_groups = matches!(self, Self::Quota) || self.fate() != Fate::Run;
+        is_group || !is_of_groups
+    }
+}
+
+impl AzureFault {
+    /// The same fault only for calls whose `METHOD /path?query` contains this.
+    #[must_use]
+    pub fn on(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
+        self
+    }
+}
+
+/// A text that names no fault.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "\"{0}\" is no fault; it is KIND[=VALUE][@PART][*TIMES] with one of the kinds latency=TIME, drop, lose-reply, 401, \
+     403, 409, 429[=TIME], 500, 503, quota, stuck, unpullable, fail"
+)]
+pub struct AzureFaultError(String);
+
+impl FromStr for AzureFault {
+    type Err = AzureFaultError;
+
+    fn from_str(text: &str) -> Result<Self, AzureFaultError> {
+        let error = || AzureFaultError(text.to_owned());
+        let (rest, times) = match text.trim().rsplit_once('*') {
+            Some((rest, times)) => (rest, Some(times.trim().parse().map_err(|_| error())?)),
+            None => (text.trim(), None),
+        };
+        let (kind, part) = rest.split_once('@').map_or((rest, None), |(kind, part)| (kind, Some(part.to_owned())));
+        let (kind, value) = kind.split_once('=').map_or((kind, None), |(kind, value)| (kind, Some(value)));
+        let time = |default: Option<Duration>| match value {
+            Some(value) => value.parse::<SignedDuration>().ok().and_then(|time| time.try_into().ok()).ok_or_else(error),
+            None => default.ok_or_else(error),
+        };
+        let kind = match kind {
+            "latency" => AzureFaultKind::Latency(time(None)?),
+            "429" => AzureFaultKind::Throttled(time(Some(Duration::from_secs(10)))?),
+            _ if value.is_some() => return Err(error()),
+            "drop" => AzureFaultKind::Dropped,
+            "lose-reply" => AzureFaultKind::LostReply,
+            "401" => AzureFaultKind::Unauthorized,
+            "403" => AzureFaultKind::Forbidden,
+            "409" => AzureFaultKind::Transitioning,
+            "500" => AzureFaultKind::ServerError,
+            "503" => AzureFaultKind::Unavailable,
+            "quota" => AzureFaultKind::Quota,
+            "stuck" => AzureFaultKind::Stuck,
+            "unpullable" => AzureFaultKind::Unpullable,
+            "fail" => AzureFaultKind::Fail,
+            _ => return Err(error()),
+        };
+        Ok(Self { kind, part, times })
+    }
+}
+
+/// The faults that are switched on. Latencies add up; of the others the first that applies happens.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<AzureFault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: AzureFault) {
+        self.0.push(fault);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// What goes wrong with this call: how late it is, and what else.
+    pub(super) fn strike(&mut self, call: &str) -> (Duration, Option<AzureFaultKind>) {
+        let call = call.to_lowercase();
+        let mut latency = Duration::ZERO;
+        let mut struck = None;
+        for fault in &mut self.0 {
+            let applies = fault.part.as_ref().is_none_or(|part| call.contains(&part.to_lowercase()));
+            if !applies || !fault.kind.befalls(&call) || fault.times == Some(0) {
+                continue;
+            }
+            match fault.kind {
+                AzureFaultKind::Latency(time) => latency += time,
+                _ if struck.is_some() => continue,
+                kind => struck = Some(kind),
+            }
+            fault.times = fault.times.map(|times| times - 1);
+        }
+        self.0.retain(|fault| fault.times != Some(0));
+        (latency, struck)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_and_strikes_the_calls_it_is_for() {
+        let mut faults = Faults::default();
+        for text in ["latency=2s@GET", "stuck*1", "lose-reply@put*1", "429=30s"] {
+            faults.add(text.parse().unwrap());
+        }
+        let group = "PUT /subscriptions/s/resourceGroups/g/providers/x/containerGroups/n?api-version=1";
+        assert_eq!(faults.strike(group), (Duration::ZERO, Some(AzureFaultKind::Stuck)));
+        assert_eq!(faults.strike(group), (Duration::ZERO, Some(AzureFaultKind::LostReply)));
+        let throttled = Some(AzureFaultKind::Throttled(Duration::from_secs(30)));
+        assert_eq!(faults.strike("GET /"), (Duration::from_secs(2), throttled));
+    }
+
+    #[test]
+    fn what_is_no_fault_is_an_error_that_lists_them() {
+        for text in ["", "418", "latency", "500=3", "stuck*many"] {
+            assert!(text.parse::<AzureFault>().unwrap_err().to_string().contains("unpullable"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The shape of a container group as it is published for 2023-05-01.
+
+use super::shape::{Field, Kind, Shape, may, must, read_only, secret};
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
+
+pub(super) const CONTAINER_GROUP: Shape = Shape::Object(
+    "ContainerGroup",
+    &[
+        read_only("id"),
+        read_only("name"),
+        read_only("type"),
+        read_only("systemData"),
+        must("location", Shape::Text),
+        may("tags", TEXT_MAP),
+        may("zones", TEXTS),
+        may("identity", IDENTITY),
+        must("properties", PROPERTIES),
+    ],
+);
+
+const IDENTITY: Shape = Shape::Object(
+    "ContainerGroupIdentity",
+    &[
+        must("type", Shape::OneOf(&["SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigned", "None"])),
+        may("userAssignedIdentities", Shape::Map(&Shape::Any)),
+        read_only("principalId"),
+        read_only("tenantId"),
+    ],
+);
+
+const PROPERTIES: Shape = Shape::Object(
+    "ContainerGroupProperties",
+    &[
+        must("containers", Shape::List(&CONTAINER)),
+        may("initContainers", Shape::List(&INIT_CONTAINER)),
+        may("imageRegistryCredentials", Shape::List(&REGISTRY)),
+        may("restartPolicy", Shape::OneOf(&["Always", "OnFailure", "Never"])),
+        may("ipAddress", IP_ADDRESS),
+        must("osType", Shape::OneOf(&["Linux", "Windows"])),
+        may("volumes", Shape::List(&VOLUME)),
+        may("diagnostics", DIAGNOSTICS),
+        may("subnetIds", Shape::List(&SUBNET)),
+        may("dnsConfig", DNS),
+        may("sku", Shape::OneOf(&["Standard", "Dedicated", "Confidential"])),
+        may("priority", Shape::OneOf(&["Regular", "Spot"])),
+        may("encryptionProperties", Shape::Any),
+        may("extensions", Shape::Any),
+        may("confidentialComputeProperties", Shape::Any),
+        read_only("provisioningState"),
+        read_only("instanceView"),
+    ],
+);
+
+const CONTAINER: Shape =
+    Shape::Object("Container", &[must("name", Shape::Text), must("properties", CONTAINER_PROPERTIES)]);
+
+const CONTAINER_PROPERTIES: Shape = Shape::Object(
+    "ContainerProperties",
+    &[
+        must("image", Shape::Text),
+        may("command", TEXTS),
+        may("ports", Shape::List(&PORT)),
+        may("environmentVariables", Shape::List(&VARIABLE)),
+        must("resources", RESOURCES),
+        may("volumeMounts", Shape::List(&MOUNT)),
+        may("livenessProbe", Shape::Any),
+        may("readinessProbe", Shape::Any),
+        may("securityContext", Shape::Any),
+        read_only("instanceView"),
+    ],
+);
+
+const INIT_CONTAINER: Shape = Shape::Object(
+    "InitContainerDefinition",
+    &[
+        must("name", Shape::Text),
+        must(
+            "properties",
+            Shape::Object(
+                "InitContainerPropertiesDefinition",
+                &[
+                    may("image", Shape::Text),
+                    may("command", TEXTS),
+                    may("environmentVariables", Shape::List(&VARIABLE)),
+                    may("volumeMounts", Shape::List(&MOUNT)),
+                    may("securityContext", Shape::Any),
+                    read_only("instanceView"),
+                ],
+            ),
+        ),
+    ],
+);
+
+const VARIABLE: Shape = Shape::Object(
+    "EnvironmentVariable",
+    &[must("name", Shape::Text), may("value", Shape::Text), secret("secureValue", Shape::Text)],
+);
+
+const RESOURCES: Shape = Shape::Object(
+    "ResourceRequirements",
+    &[
+        must(
+            "requests",
+            Shape::Object(
+                "ResourceRequests",
+                &[must("cpu", Shape::Number), must("memoryInGB", Shape::Number), may("gpu", GPU)],
+            ),
+        ),
+        may(
+            "limits",
+            Shape::Object(
+                "ResourceLimits",
+                &[may("cpu", Shape::Number), may("memoryInGB", Shape::Number), may("gpu", GPU)],
+            ),
+        ),
+    ],
+);
+
+const GPU: Shape = Shape::Object("GpuResource", &[must("count", Shape::Whole), must("sku", Shape::Text)]);
+
+const MOUNT: Shape = Shape::Object(
+    "VolumeMount",
+    &[must("name", Shape::Text), must("mountPath", Shape::Text), may("readOnly", Shape::Bool)],
+);
+
+const REGISTRY: Shape = Shape::Object(
+    "ImageRegistryCredential",
+    &[
+        must("server", Shape::Text),
+        may("username", Shape::Text),
+        secret("password", Shape::Text),
+        may("identity", Shape::Text),
+        may("identityUrl", Shape::Text),
+    ],
+);
+
+const PORT: Shape =
+    Shape::Object("Port", &[must("port", Shape::Whole), may("protocol", Shape::OneOf(&["TCP", "UDP"]))]);
+
+const IP_ADDRESS: Shape = Shape::Object(
+    "IpAddress",
+    &[
+        must("ports", Shape::List(&PORT)),
+        must("type", Shape::OneOf(&["Public", "Private"])),
+        may("ip", Shape::Text),
+        may("dnsNameLabel", Shape::Text),
+        may("autoGeneratedDomainNameLabelScope", Shape::Text),
+        read_only("fqdn"),
+    ],
+);
+
+const VOLUME: Shape = Shape::Object(
+    "Volume",
+    &[
+        must("name", Shape::Text),
+        may("azureFile", AZURE_FILE),
+        may("emptyDir", Shape::Object("EmptyDir", &[])),
+        Field { name: "secret", shape: Shape::Map(&Shape::Base64), kind: Kind::SecretValues },
+        may(
+            "gitRepo",
+            Shape::Object(
+                "GitRepoVolume",
+                &[must("repository", Shape::Text), may("directory", Shape::Text), may("revision", Shape::Text)],
+            ),
+        ),
+    ],
+);
+
+const AZURE_FILE: Shape = Shape::Object(
+    "AzureFileVolume",
+    &[
+        must("shareName", Shape::Text),
+        may("readOnly", Shape::Bool),
+        must("storageAccountName", Shape::Text),
+        secret("storageAccountKey", Shape::Text),
+    ],
+);
+
+const DIAGNOSTICS: Shape = Shape::Object(
+    "ContainerGroupDiagnostics",
+    &[may(
+        "logAnalytics",
+        Shape::Object(
+            "LogAnalytics",
+            &[
+                must("workspaceId", Shape::Text),
+                // Required, and checked in `check`, since a redacted one is none.
+                secret("workspaceKey", Shape::Text),
+                may("logType", Shape::OneOf(&["ContainerInsights", "ContainerInstanceLogs"])),
+                may("metadata", TEXT_MAP),
+                may("workspaceResourceId", Shape::Text),
+            ],
+        ),
+    )],
+);
+
+const SUBNET: Shape = Shape::Object("ContainerGroupSubnetId", &[must("id", Shape::Text), may("name", Shape::Text)]);
+
+const DNS: Shape = Shape::Object(
+    "DnsConfiguration",
+    &[must("nameServers", TEXTS), may("searchDomains", Shape::Text), may("options", Shape::Text)],
+);
