@@ -39,7 +39,7 @@ async fn killed_at_every_step(by: By) {
 
     let serve = stage.serve(by).start();
     stage.all_are_served_and_nothing_is_left(&requests).await;
-    stage.one_group_for_each(&requests);
+    stage.one_group_for_each(&requests, by);
     stage.no_secret_can_be_read();
     println!("{by:?}: calls {:?}, answers {:?}", azure.calls(), azure.answers());
     drop(serve);

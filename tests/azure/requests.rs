@@ -13,7 +13,7 @@ async fn fifty(by: By) {
     in_time("agents run", || stage.azure.running() > 0).await;
     stage.no_secret_can_be_read();
     stage.all_are_served_and_nothing_is_left(&requests).await;
-    stage.one_group_for_each(&requests);
+    stage.one_group_for_each(&requests, by);
     stage.no_secret_can_be_read();
     assert_eq!(calls(&stage.azure, "PUT"), REQUESTS as u64);
     let log = serve.log();
@@ -48,6 +48,6 @@ async fn single_passes_serve_requests_too() {
         let (code, log) = stage.serve(by).once().await;
         assert_eq!(code, 0, "{log}");
         in_time("all groups are deleted", || stage.azure.groups().is_empty()).await;
-        stage.one_group_for_each(&requests);
+        stage.one_group_for_each(&requests, by);
     }
 }

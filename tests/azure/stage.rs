@@ -34,6 +34,15 @@ pub(crate) enum By {
     Files,
 }
 
+impl By {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Files => "just-in-time",
+        }
+    }
+}
+
 impl Stage {
     pub(crate) fn new(rules: AzureRules) -> Self {
         let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_kubectl-ado")));
@@ -93,11 +102,12 @@ impl Stage {
     }
 
     /// One group for each request, created once, started once, deleted.
-    pub(crate) fn one_group_for_each(&self, requests: &[i64]) {
+    pub(crate) fn one_group_for_each(&self, requests: &[i64], by: By) {
         let history = self.azure.history();
         assert_eq!(history.len(), requests.len(), "groups that were ever made");
-        for GroupRecord { name, puts, starts, deletes, deleted_at, .. } in &history {
+        for GroupRecord { name, puts, starts, deletes, deleted_at, tags, .. } in &history {
             assert_eq!((*puts, *starts), (1, 1), "{name}");
+            assert_eq!(tags["kubectl-ado-registration"], by.name(), "{name}");
             assert!(*deletes >= 1 && deleted_at.is_some(), "{name}");
         }
     }
