@@ -14,7 +14,9 @@ fn the_documented_template_is_a_container_group_and_keeps_what_it_says() {
     let template = GroupTemplate::parse(Path::new("group.yaml"), template).unwrap();
     assert_eq!(template.os(), Some(Os::Linux));
     assert!(!template.has_own_command());
-    for pointer in ["/zones", "/properties/priority", "/properties/diagnostics/logAnalytics", "/properties/volumes/0/azureFile"] {
+    for pointer in
+        ["/zones", "/properties/priority", "/properties/diagnostics/logAnalytics", "/properties/volumes/0/azureFile"]
+    {
         assert!(template.body.pointer(pointer).is_some(), "{pointer}");
     }
 }

@@ -97,7 +97,8 @@ impl Stage {
             assert_eq!(request.result, Some(JobResult::Succeeded), "{request:?}");
         }
         in_time("all groups are deleted", || self.azure.groups().is_empty()).await;
-        let left = || self.devops.agents(self.pool).into_iter().filter(|agent| !agent.name.contains("placeholder")).count();
+        let left =
+            || self.devops.agents(self.pool).into_iter().filter(|agent| !agent.name.contains("placeholder")).count();
         in_time("all registrations are removed", || left() == 0).await;
     }
 

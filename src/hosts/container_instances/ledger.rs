@@ -222,7 +222,8 @@ impl Ledger {
     pub(super) fn operations_to_ask(&mut self) -> Vec<(String, Operation)> {
         let now = Instant::now();
         self.operations.retain(|_, operation| now < operation.begun + OPERATION);
-        let due = self.operations.iter_mut().filter(|(_, operation)| now >= operation.asked + OPERATION_ASKED).take(LOOKS);
+        let due =
+            self.operations.iter_mut().filter(|(_, operation)| now >= operation.asked + OPERATION_ASKED).take(LOOKS);
         due.map(|(name, operation)| {
             operation.asked = now;
             (name.clone(), operation.clone())
