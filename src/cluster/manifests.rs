@@ -34,6 +34,11 @@ pub const TOKEN_KEY: &str = "token";
 /// The ConfigMap's annotation that lists what was applied, as JSON.
 pub const INVENTORY: &str = "kubectl-ado/inventory";
 
+/// The ServiceAccount's annotation that tells workload identity whose client id it is.
+pub const CLIENT_ID: &str = "azure.workload.identity/client-id";
+/// The pods' label that asks for workload identity.
+const USE_WORKLOAD_IDENTITY: &str = "azure.workload.identity/use";
+
 /// What the manifests leave open.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
@@ -45,8 +50,10 @@ pub struct Parts {
     pub image: Option<String>,
     /// How many orchestrators; the manifests' own number if unset.
     pub replicas: Option<i32>,
-    /// The Secret with the token, and its key.
-    pub secret: (String, String),
+    /// The Secret with the token, and its key. `None`: it signs in with Entra, and nothing is mounted.
+    pub secret: Option<(String, String)>,
+    /// The identity of Entra that it signs in as by workload identity, without a token.
+    pub entra_client_id: Option<String>,
     /// `ado.yaml` and the Job templates beside it.
     pub files: BTreeMap<String, String>,
     /// What goes along with a Job template. The orchestrator has to see that it is there.
@@ -74,6 +81,11 @@ pub fn render(parts: &Parts) -> Result<Vec<Value>, String> {
                 "Role" => add_rules(&mut object, parts),
                 "RoleBinding" => object["subjects"][0]["namespace"] = parts.namespace.clone().into(),
                 "ConfigMap" => object["data"] = json!(parts.files),
+                "ServiceAccount" => {
+                    if let Some(client_id) = parts.entra_client_id.as_ref().filter(|_| parts.secret.is_none()) {
+                        object["metadata"]["annotations"] = json!({ CLIENT_ID: client_id });
+                    }
+                }
                 "Deployment" => deployment(&mut object, parts)?,
                 _ => {}
             }
@@ -133,13 +145,31 @@ fn deployment(object: &mut Value, parts: &Parts) -> Result<(), String> {
         *variable.ok_or("the Deployment has no JOB_NAMESPACE")? =
             json!({"name": "JOB_NAMESPACE", "value": parts.agents_namespace});
     }
-    let (secret, key) = &parts.secret;
+    let Some((secret, key)) = &parts.secret else {
+        return without_token(object, parts.entra_client_id.is_some());
+    };
     let volumes = pod["volumes"].as_array_mut().ok_or("the Deployment has no volumes")?;
     let volume =
         volumes.iter_mut().find(|volume| volume["name"] == "token").ok_or("there is no volume for the token")?;
     volume["secret"]["secretName"] = secret.clone().into();
     if key != TOKEN_KEY {
         volume["secret"]["items"] = json!([{"key": key, "path": TOKEN_KEY}]);
+    }
+    Ok(())
+}
+
+/// Takes out what brings the token, and asks for the identity that is had in its place.
+fn without_token(deployment: &mut Value, by_workload_identity: bool) -> Result<(), String> {
+    let template = &mut deployment["spec"]["template"];
+    if by_workload_identity {
+        template["metadata"]["labels"][USE_WORKLOAD_IDENTITY] = "true".into();
+    }
+    let pod = &mut template["spec"];
+    for (list, name) in
+        [("/volumes", "token"), ("/containers/0/volumeMounts", "token"), ("/containers/0/env", "ORG_PAT_FILE")]
+    {
+        let entries = pod.pointer_mut(list).and_then(Value::as_array_mut).ok_or("the Deployment mounts no token")?;
+        entries.retain(|entry| entry["name"] != name);
     }
     Ok(())
 }
@@ -152,7 +182,7 @@ mod tests {
         Parts {
             namespace: "ado".into(),
             agents_namespace: "agents".into(),
-            secret: ("mine".into(), "pat".into()),
+            secret: Some(("mine".into(), "pat".into())),
             ..Parts::default()
         }
     }
@@ -179,6 +209,23 @@ mod tests {
         let text = deployment.to_string();
         assert!(text.contains(r#"{"name":"JOB_NAMESPACE","value":"agents"}"#), "{text}");
         assert!(text.contains(r#""items":[{"key":"pat","path":"token"}]"#), "{text}");
+    }
+
+    #[test]
+    fn with_entra_nothing_of_a_token_is_mounted_and_workload_identity_is_asked_for() {
+        let client_id = Some("01234567-89ab-cdef-0123-456789abcdef".to_owned());
+        let objects = render(&Parts { secret: None, entra_client_id: client_id.clone(), ..parts() }).unwrap();
+        let text = of_kind(&objects, "Deployment").to_string();
+        assert!(!text.contains("ORG_PAT") && !text.contains("secret") && !text.contains(TOKEN_SECRET), "{text}");
+        let pod = &of_kind(&objects, "Deployment")["spec"]["template"];
+        assert_eq!(pod["metadata"]["labels"][USE_WORKLOAD_IDENTITY], "true");
+        assert_eq!(pod["spec"]["volumes"].as_array().unwrap().len(), 1, "the configuration stays");
+        let account = of_kind(&objects, "ServiceAccount");
+        assert_eq!(account["metadata"]["annotations"][CLIENT_ID].as_str(), client_id.as_deref());
+
+        let with_token = render(&Parts { entra_client_id: client_id, ..parts() }).unwrap();
+        let text = json!(with_token).to_string();
+        assert!(!text.contains("azure.workload.identity"), "a token is asked for: {text}");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub use installs::{
 pub use kinds::{known_kind, resolve_kind};
 pub use lease::{LeaseStore, NamedLease};
 pub use manifests::{
-    CONFIG_FILE, CONFIG_FOLDER, CONFIG_MAP, INVENTORY, NAME, Parts, TOKEN_KEY, TOKEN_SECRET, namespace_object, render,
-    token_secret,
+    CLIENT_ID, CONFIG_FILE, CONFIG_FOLDER, CONFIG_MAP, INVENTORY, NAME, Parts, TOKEN_KEY, TOKEN_SECRET,
+    namespace_object, render, token_secret,
 };
 pub use objects::{Apply, FIELD_MANAGER, ObjectRef, conflicting_managers};
 pub use observe::{LeaseSeen, Observation, PodSeen, Rollout, Section, StatusSeen, observe, observe_status};

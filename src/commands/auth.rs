@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, ErrorKind, Install},
-    config::{SecretKey, TokenSource},
+    config::{Authentication, SecretKey, TokenSource},
 };
 
 const MANAGER: &str = "kubectl-ado";
@@ -93,6 +93,13 @@ impl Input {
         let token = self.token.given_or_asked()?;
         let cluster = self.cluster.open()?;
         let install = self.cluster.installed(&cluster).await?;
+        if let Ok(config) = Installed::read(&cluster, &install).await.and_then(|installed| installed.valid())
+            && matches!(config.organization.authentication, Authentication::Entra)
+        {
+            let fix = "kubectl ado config set organization.authentication=pat, if a token is what you want";
+            let message = "the orchestrator signs in with Entra and reads no token";
+            return Err(Failure::new(Exit::Usage, message, Some(fix.to_owned())));
+        }
         // A file is read once: what was tried is what is stored.
         let token = TokenSource::Value(token.current().map_err(|message| Failure::new(Exit::Usage, message, None))?);
         let results = azure_devops(&self.target(&cluster, Some(&install), token.clone()).await?).await;
@@ -174,7 +181,15 @@ impl Input {
             Some(config) if self.pools.is_empty() => config.pools.iter().map(|pool| pool.name.clone()).collect(),
             _ => self.pools.clone(),
         };
-        Ok(Target { url, pools, token: Some(token.into()), ca_file: self.ca_file.clone(), before: true, deep: false })
+        Ok(Target {
+            url,
+            pools,
+            token: Some(token.into()),
+            by_entra: false,
+            ca_file: self.ca_file.clone(),
+            before: true,
+            deep: false,
+        })
     }
 }
 

@@ -66,6 +66,9 @@ pub struct OrganizationReport {
     pub url: String,
     /// `pat` or `entra`.
     pub authentication: String,
+    /// Which identity of Entra that is, and what its token was had by, as far as it was known when the orchestrator began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// A summary of one aspect.

@@ -127,7 +127,7 @@ mod tests {
                 namespace: None,
                 lease: None,
             },
-            organization: OrganizationReport { url: String::new(), authentication: "pat".into() },
+            organization: OrganizationReport { url: String::new(), authentication: "pat".into(), identity: None },
             conditions: Vec::new(),
             findings: Vec::new(),
             pools: vec![pool],

@@ -24,7 +24,7 @@ impl Default for Facts {
                 namespace: None,
                 lease: None,
             },
-            organization: OrganizationReport { url: String::new(), authentication: "pat".to_owned() },
+            organization: OrganizationReport { url: String::new(), authentication: "pat".to_owned(), identity: None },
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
 use crate::{
-    azure::OrganizationToken,
+    azure::{AZURE_DEVOPS, OrganizationToken},
     azure_devops::RestClient,
     cluster::{NamedLease, NamedStatus},
     config::{AgentSpec, Config, HostConfig},
@@ -19,12 +19,17 @@ use crate::{
 /// The wait between two tries to reach a host that does not answer.
 pub(super) const HOST_RETRY: Duration = Duration::from_secs(5);
 
+/// How long it may take to learn who we are. Nothing depends on it.
+const WHO_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A configuration whose host has answered.
 pub(super) struct Session {
     pub(super) config: Config,
     pub(super) azure_devops: RestClient,
     pub(super) host: Host,
     pub(super) installation: Installation,
+    /// Which identity of Entra we are, where we are one and could learn it.
+    signed_in_as: Option<String>,
 }
 
 /// Why a configuration cannot be served.
@@ -50,20 +55,22 @@ impl Session {
                 return Err((config, Unready::Never(error)));
             }
         };
-        let Reached { host, installation, warnings, problems } = match Host::reach(&config, identity, token).await {
-            Ok(reached) => reached,
-            Err(HostError::Unavailable(message)) if !config.run_once => {
-                return Err((config, Unready::NotYet(message)));
-            }
-            Err(error) => return Err((config, Unready::Never(error.into()))),
-        };
+        let Reached { host, installation, warnings, problems } =
+            match Host::reach(&config, identity, token.clone()).await {
+                Ok(reached) => reached,
+                Err(HostError::Unavailable(message)) if !config.run_once => {
+                    return Err((config, Unready::NotYet(message)));
+                }
+                Err(error) => return Err((config, Unready::Never(error.into()))),
+            };
         for warning in config.warnings.iter().chain(&warnings) {
             warn!("{warning}");
         }
         for (problem, fix) in problems {
             error!(fix = fix.as_deref(), "{problem}");
         }
-        Ok(Self { config, azure_devops, host, installation })
+        let signed_in_as = who(&token, &azure_devops).await;
+        Ok(Self { config, azure_devops, host, installation, signed_in_as })
     }
 
     /// Tries until the host answers: a cluster that is being upgraded is no reason to give up.
@@ -121,7 +128,11 @@ impl Session {
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },
-            organization: OrganizationReport { url: config.organization.url.clone(), authentication },
+            organization: OrganizationReport {
+                url: config.organization.url.clone(),
+                authentication,
+                identity: self.signed_in_as.clone(),
+            },
         }
     }
 
@@ -163,6 +174,20 @@ impl Session {
         let Place { namespace, lease } = self.place()?;
         Some(NamedStatus::new(kubernetes.client().clone(), &namespace, &lease, self.installation.id()))
     }
+}
+
+/// Which identity of Entra a token makes of us, and by which link it was had. What goes wrong here goes wrong again in the
+/// first poll, and is told there.
+async fn who(token: &OrganizationToken, azure_devops: &RestClient) -> Option<String> {
+    let credential = token.credential()?;
+    let asked = async {
+        let name = azure_devops.identity().await.ok()?.name;
+        let link = credential.token(AZURE_DEVOPS).await.ok()?.link;
+        Some(format!("{name}, by {link}"))
+    };
+    let identity = timeout(WHO_PATIENCE, asked).await.ok().flatten()?;
+    info!(identity = identity.escape_debug().to_string(), "this is who we are in Azure DevOps");
+    Some(identity)
 }
 
 /// Where a Lease is.

@@ -111,7 +111,10 @@ fn container_instances_are_chosen_by_their_variables_where_there_is_no_cluster()
         ("AzureCloud", AzureEnvironment::Public),
         ("AzureChina", AzureEnvironment::China),
         ("AZURECHINACLOUD", AzureEnvironment::China),
+        ("AzureChinaCloud", AzureEnvironment::China),
         ("AzureUSGovernment", AzureEnvironment::UsGovernment),
+        ("azureusgovernmentcloud", AzureEnvironment::UsGovernment),
+        ("AzurePublicCloud", AzureEnvironment::Public),
     ] {
         variables.extend([("HOST_TYPE", "AzureContainerInstances"), ("AZ_ENVIRONMENT", text)]);
         let config = Config::load(&least_and(&variables), None).unwrap();

@@ -15,6 +15,8 @@ fn each_wrong_variable_is_named_with_what_is_wrong_and_how_to_mend_it() {
         (&[("ORG_URL", "https://dev.azure.com:x/a")], &[&["ORG_URL is not a URL: invalid port number"]]),
         (&[("ORG_URL", "https://me:pw@dev.azure.com/a")], &[&["ORG_URL has a user name or a token", "ORG_PAT_FILE"]]),
         (&[("ORG_PAT", "")], &[&["neither ORG_PAT_FILE nor ORG_PAT is set", "fix: set ORG_PAT_FILE"]]),
+        (&[("ORG_PAT", "")], &[&["neither ORG_PAT_FILE nor ORG_PAT is set", "ORG_AUTHENTICATION=entra"]]),
+        (&[("ORG_AUTHENTICATION", "ntlm")], &[&["ORG_AUTHENTICATION is \"ntlm\"", "pat or entra"]]),
         (&[("ORG_PAT", "two words")], &[&["ORG_PAT holds white space"]]),
         (&[("ORG_PAT", "https://dev.azure.com/a")], &[&["ORG_PAT holds a URL"]]),
         (

@@ -24,8 +24,8 @@ fn each_mistake_in_a_file_is_answered_with_its_line_and_column() {
         ("organization: {token: abc}\n", &[&["ado.yaml:1:16: unknown key `token`", "does not belong in this file"]]),
         ("organization: {url: dev.azure.com/a}\n", &[&["ado.yaml:1:21: organization.url has no scheme"]]),
         (
-            "organization: {authentication: entra}\n",
-            &[&["ado.yaml:1:32: organization.authentication", "not in this version"]],
+            "organization: {authentication: managed-identity}\n",
+            &[&["ado.yaml:1:32: organization.authentication", "pat or entra", "fix: use entra"]],
         ),
         ("organization: {authentication: magic}\n", &[&["organization.authentication is \"magic\"", "pat"]]),
         ("organization: {tokenFile: nowhere}\n", &[&["ado.yaml:1:27: organization.tokenFile names \"nowhere\""]]),

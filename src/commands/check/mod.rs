@@ -165,7 +165,7 @@ impl Args {
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
         let given = self.token(signs_in_here.is_some())?.map(OrganizationToken::from);
         let token = given.or(signs_in_here);
-        let target = Target { url, pools, token, ca_file, before: true, deep: self.deep };
+        let target = Target { url, pools, token, by_entra: false, ca_file, before: true, deep: self.deep };
 
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
@@ -234,6 +234,7 @@ impl Args {
             url,
             pools,
             token: Some(token.into()),
+            by_entra: false,
             ca_file: self.ca_file.clone(),
             before: false,
             deep: self.deep,

@@ -58,7 +58,13 @@ pub(super) fn azure_devops(report: Option<&Report>, without: &str, now: Timestam
         let findings = || report.findings.iter().chain(report.pools.iter().flat_map(|pool| &pool.findings));
         let code = Code::ALL.iter().copied().find(|code| code.reason() == condition.reason);
         results.push(match condition.status.as_str() {
-            "True" => check.ok(what).evidence("says the orchestrator"),
+            "True" => {
+                let identity = report.organization.identity.as_ref().filter(|_| kind == "Authorized");
+                check.ok(what).evidence(match identity {
+                    Some(identity) => format!("says the orchestrator, which is {identity}"),
+                    None => "says the orchestrator".to_owned(),
+                })
+            }
             "False" => {
                 let code = code.unwrap_or(Code::ServiceFailing);
                 let finding = findings().find(|finding| finding.code == code);

@@ -11,7 +11,9 @@ use super::{
     },
     Options, Purpose, say,
 };
-use crate::cluster::{CONFIG_FILE, CONFIG_MAP, Cluster, INVENTORY, Install, ObjectRef, TOKEN_KEY, TOKEN_SECRET};
+use crate::cluster::{
+    CLIENT_ID, CONFIG_FILE, CONFIG_MAP, Cluster, INVENTORY, Install, NAME, ObjectRef, TOKEN_KEY, TOKEN_SECRET,
+};
 
 /// An install as it is; the default is none.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Existing {
     pub(super) install: Option<Install>,
     /// `ado.yaml` and what stands beside it.
     pub(super) files: BTreeMap<String, String>,
+    /// The identity of Entra that its account is.
+    pub(super) entra_client_id: Option<String>,
     /// What was applied the last time.
     pub(super) inventory: Vec<ObjectRef>,
 }
@@ -109,7 +113,15 @@ pub(super) async fn look(options: &Options, cluster: &Cluster, purpose: Purpose)
     let inventory = map["metadata"]["annotations"][INVENTORY].as_str().unwrap_or("[]");
     let inventory: Vec<String> = serde_json::from_str(inventory).unwrap_or_default();
     let inventory = inventory.iter().filter_map(|path| path.parse().ok()).collect();
-    let existing = Existing { namespace, install, files, inventory };
+    let account = ObjectRef {
+        api_version: "v1".into(),
+        kind: "ServiceAccount".into(),
+        namespace: namespace.clone(),
+        name: NAME.into(),
+    };
+    let account = cluster.get(&account).await?.unwrap_or_default();
+    let entra_client_id = account["metadata"]["annotations"][CLIENT_ID].as_str().map(str::to_owned);
+    let existing = Existing { namespace, install, files, entra_client_id, inventory };
     if purpose == Purpose::Upgrade && !existing.is_there() {
         let message = format!("kubectl-ado is not installed in namespace \"{}\" (ADO501)", existing.namespace);
         return Err(Failure::new(

@@ -50,7 +50,7 @@ pub(super) async fn run(options: Options, purpose: Purpose) -> Result<Exit, Fail
     let existing = existing::look(&options, &cluster, purpose).await?;
     let namespace = existing.namespace.clone();
     let settings = settings::settle(&options, &namespace, &existing)?;
-    let token = token::find(&options, &cluster, &namespace, &existing).await?;
+    let token = token::find(&options, &cluster, &namespace, &existing, &settings.config).await?;
     if !options.skip_checks {
         preflight::check(&options, &cluster, &settings, &token, &existing).await?;
     }

@@ -49,6 +49,9 @@ pub(in super::super) struct Options {
     /// A Secret of the namespace that holds the token, and its key [default key: token]
     #[arg(long, value_name = "NAME[:KEY]")]
     pub(super) existing_secret: Option<String>,
+    /// No token: sign in with Entra, by workload identity, as the identity of this client id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["pat_file", "existing_secret"], value_parser = client_id)]
+    pub(super) entra_client_id: Option<String>,
     /// A configuration to install; flags change it
     #[arg(short = 'f', long = "filename", value_name = "ADO.YAML")]
     pub(super) file: Option<PathBuf>,
@@ -104,6 +107,15 @@ pub(in super::super) struct Options {
     pub(super) skip_checks: bool,
     #[command(flatten)]
     pub(super) cluster: ClusterFlags,
+}
+
+/// A GUID: it becomes an annotation.
+fn client_id(text: &str) -> Result<String, String> {
+    let sizes = text.split('-').map(str::len);
+    if sizes.eq([8, 4, 4, 4, 12]) && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
+        return Ok(text.to_lowercase());
+    }
+    Err("it has to be a client id, such as 01234567-89ab-cdef-0123-456789abcdef".to_owned())
 }
 
 /// A time with its unit: 90s, 5m.

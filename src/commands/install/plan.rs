@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cluster::{INVENTORY, ObjectRef, Parts, TOKEN_KEY, TOKEN_SECRET, namespace_object, render, token_secret},
-    config::Config,
+    config::{Authentication, Config},
 };
 
 /// What stands in the place of a token.
@@ -55,8 +55,9 @@ impl Plan {
 /// The plan where nobody is asked.
 pub(super) fn offline(options: &Options, namespace: &str, settings: Settings) -> Result<Plan, Failure> {
     let named = options.existing_secret.as_deref().map(token::named_secret);
-    let ours = named.is_none();
-    let secret = named.unwrap_or_else(|| (TOKEN_SECRET.to_owned(), TOKEN_KEY.to_owned()));
+    let by_entra = matches!(settings.config.organization.authentication, Authentication::Entra);
+    let ours = named.is_none() && !by_entra;
+    let secret = named.or_else(|| Some((TOKEN_SECRET.to_owned(), TOKEN_KEY.to_owned()))).filter(|_| !by_entra);
     let mut plan = plan(options, namespace, settings, secret, &Existing::default())?;
     if ours {
         plan.secret = Some((token_secret(namespace, PLACEHOLDER), PLACEHOLDER.to_owned().into()));
@@ -84,7 +85,9 @@ pub(super) fn online(
             secret["data"] = json!({ TOKEN_KEY: STANDARD.encode(value.expose_secret()) });
             plan.secret = Some((secret, value.clone()));
         }
-        _ if token.secret.0 == TOKEN_SECRET => plan.kept.push(ObjectRef::of(&ours)),
+        _ if token.secret.as_ref().is_some_and(|(name, _)| name == TOKEN_SECRET) => {
+            plan.kept.push(ObjectRef::of(&ours))
+        }
         _ => {}
     }
     let inventory = inventory(&plan);
@@ -98,7 +101,7 @@ fn plan(
     options: &Options,
     namespace: &str,
     settings: Settings,
-    secret: (String, String),
+    secret: Option<(String, String)>,
     existing: &Existing,
 ) -> Result<Plan, Failure> {
     let Settings { config, files, agents_namespace, documents } = settings;
@@ -107,6 +110,7 @@ fn plan(
         agents_namespace: agents_namespace.clone(),
         image: options.image.clone().or_else(|| existing.image()),
         replicas: options.replicas.or_else(|| existing.replicas()),
+        entra_client_id: options.entra_client_id.clone().or_else(|| existing.entra_client_id.clone()),
         secret,
         files,
         documents: documents.clone(),

@@ -33,6 +33,7 @@ pub(super) async fn check(
         url: config.organization.url.clone(),
         pools: config.pools.iter().map(|pool| pool.name.clone()).collect(),
         token: token.value.clone().map(|token| TokenSource::Value(token).into()),
+        by_entra: token.secret.is_none(),
         ca_file: authorities,
         before: true,
         deep: false,

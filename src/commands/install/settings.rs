@@ -54,6 +54,12 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
     ask_for_missing(options, &mut wanted, existing)?;
     bring_along(&base.path, options.file.is_some(), &mut wanted, &mut files)?;
     leave_token_to_us(&mut wanted);
+    if signs_in_with_entra(&wanted)
+        && let Some(organization) = wanted["organization"].as_object_mut()
+        && organization.shift_remove("tokenFile").is_some()
+    {
+        say("organization.tokenFile is left out: with entra there is no token to bring");
+    }
 
     let of_file = wanted["namespace"].as_str().map(str::to_owned);
     let of_install = existing.install.as_ref().map(|install| install.agents_namespace.clone());
@@ -72,7 +78,7 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
             serde_yaml::to_string(&wanted).map_err(|error| Failure::new(Exit::Failed, error.to_string(), None))?
         }
     };
-    let config = validate(&base.path, &text, &files, &agents_namespace)?;
+    let config = validate(&base.path, &text, &files, &agents_namespace, signs_in_with_entra(&wanted))?;
     let elsewhere = match config.host {
         HostConfig::Kubernetes(_) => None,
         HostConfig::Local(_) => Some((
@@ -142,6 +148,7 @@ fn apply_flags(options: &Options, document: &mut Value) {
         }
     };
     set(&["organization", "url"], options.org.as_ref().map(|org| json!(org.trim().trim_end_matches('/'))));
+    set(&["organization", "authentication"], options.entra_client_id.as_ref().map(|_| json!("entra")));
     set(&["image"], options.job_image.as_ref().map(|image| json!(image)));
     set(&["limits", "maxAgents"], options.max_agents.map(|count| json!(count)));
     set(&["defaults", "minAgents"], options.min_agents.map(|count| json!(count)));
@@ -149,6 +156,11 @@ fn apply_flags(options: &Options, document: &mut Value) {
     if !options.pools.is_empty() {
         set_pools(document, &options.pools);
     }
+}
+
+/// Whether a configuration asks for Entra in the token's place.
+fn signs_in_with_entra(document: &Value) -> bool {
+    document["organization"]["authentication"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("entra"))
 }
 
 /// The pools become these; those that were there keep what else is said of them.
@@ -185,7 +197,8 @@ fn set(document: &mut Value, path: &[&str], value: Value) {
 fn ask_for_missing(options: &Options, document: &mut Value, existing: &Existing) -> Result<(), Failure> {
     let no_url = document["organization"]["url"].is_null();
     let no_pools = document["pools"].is_null() || document["pools"].as_array().is_some_and(Vec::is_empty);
-    let no_token = options.dry_run != DryRun::Client && !existing.is_there() && !token::is_named(options);
+    let needs_token = options.dry_run != DryRun::Client && !signs_in_with_entra(document);
+    let no_token = needs_token && !existing.is_there() && !token::is_named(options);
     if (no_url || no_pools || no_token) && !ask::can_ask() {
         let mut causes: Vec<(String, Option<String>)> = Vec::new();
         let mut miss = |what: &str, fix: &str| causes.push((what.to_owned(), Some(fix.to_owned())));
@@ -201,7 +214,8 @@ fn ask_for_missing(options: &Options, document: &mut Value, existing: &Existing)
         if no_token {
             miss(
                 "the token is missing",
-                "--pat-file FILE (- is standard input), --existing-secret NAME[:KEY], or the variable ADO_PAT",
+                "--pat-file FILE (- is standard input), --existing-secret NAME[:KEY], or the variable ADO_PAT; or \
+                 --entra-client-id ID to do without",
             );
         }
         return Err(Failure { exit: Exit::Usage, causes });
@@ -232,9 +246,11 @@ fn validate(
     text: &str,
     files: &BTreeMap<String, String>,
     agents_namespace: &str,
+    by_entra: bool,
 ) -> Result<Config, Failure> {
+    let token_file = if by_entra { "" } else { TOKEN_FILE };
     let environment: Environment =
-        [("KUBERNETES_SERVICE_HOST", "in-a-pod"), ("ORG_PAT_FILE", TOKEN_FILE), ("JOB_NAMESPACE", agents_namespace)]
+        [("KUBERNETES_SERVICE_HOST", "in-a-pod"), ("ORG_PAT_FILE", token_file), ("JOB_NAMESPACE", agents_namespace)]
             .into_iter()
             .collect();
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, ErrorKind, TOKEN_KEY, TOKEN_SECRET},
-    config::token,
+    config::{Authentication, Config, token},
 };
 
 const VARIABLES: [&str; 2] = ["ADO_PAT", "AZURE_DEVOPS_EXT_PAT"];
@@ -24,8 +24,8 @@ const VARIABLES: [&str; 2] = ["ADO_PAT", "AZURE_DEVOPS_EXT_PAT"];
 /// Where the token comes from, and what it is if we may know.
 #[derive(Debug)]
 pub(super) struct Token {
-    /// The Secret and the key that the orchestrator reads.
-    pub(super) secret: (String, String),
+    /// The Secret and the key that the orchestrator reads. `None`: it signs in with Entra.
+    pub(super) secret: Option<(String, String)>,
     /// The token, to be tried.
     pub(super) value: Option<SecretString>,
     /// Set if it is to be written into our own Secret.
@@ -49,19 +49,23 @@ pub(super) async fn find(
     cluster: &Cluster,
     namespace: &str,
     existing: &Existing,
+    config: &Config,
 ) -> Result<Token, Failure> {
+    if matches!(config.organization.authentication, Authentication::Entra) {
+        return Ok(Token { secret: None, value: None, write: false });
+    }
     if let Some(named) = &options.existing_secret {
         let secret = named_secret(named);
         return of_secret(cluster, namespace, secret, "--existing-secret").await;
     }
     let ours = (TOKEN_SECRET.to_owned(), TOKEN_KEY.to_owned());
     if let Some(path) = &options.pat_file {
-        return Ok(Token { secret: ours, value: Some(of_file(path)?), write: true });
+        return Ok(Token { secret: Some(ours), value: Some(of_file(path)?), write: true });
     }
     if let Some(secret) = existing.secret() {
         match read(cluster, namespace, &secret).await? {
-            Known::Token(value) => return Ok(Token { secret, value: Some(value), write: false }),
-            Known::Hidden => return Ok(Token { secret, value: None, write: false }),
+            Known::Token(value) => return Ok(Token { secret: Some(secret), value: Some(value), write: false }),
+            Known::Hidden => return Ok(Token { secret: Some(secret), value: None, write: false }),
             Known::Missing if existing.has_our_secret() => {}
             Known::Missing => return of_secret(cluster, namespace, secret, "the install").await,
         }
@@ -78,14 +82,14 @@ pub(super) async fn find(
         }
         None if options.dry_run == DryRun::Server => {
             say("no token is given: its Secret is left out");
-            return Ok(Token { secret: ours, value: None, write: false });
+            return Ok(Token { secret: Some(ours), value: None, write: false });
         }
         None => {
             let fix = "--pat-file FILE (- is standard input), --existing-secret NAME[:KEY], or the variable ADO_PAT";
             return Err(Failure::new(Exit::Usage, "the token is missing", Some(fix.into())));
         }
     };
-    Ok(Token { secret: ours, value: Some(value), write: true })
+    Ok(Token { secret: Some(ours), value: Some(value), write: true })
 }
 
 fn wrong(message: &str) -> Failure {
@@ -137,7 +141,7 @@ async fn of_secret(cluster: &Cluster, namespace: &str, secret: (String, String),
             return Err(Failure::new(Exit::Failed, message, Some(fix)));
         }
     };
-    Ok(Token { secret, value, write: false })
+    Ok(Token { secret: Some(secret), value, write: false })
 }
 
 /// Reads the token of a Secret, with the rights of the person who installs.

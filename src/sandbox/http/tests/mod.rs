@@ -17,6 +17,7 @@ mod keys;
 mod live;
 mod sign_in;
 mod trouble;
+mod users;
 
 fn anywhere() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
