@@ -75,7 +75,7 @@ impl Retirement {
     ///
     /// The host or Azure DevOps does not answer.
     pub async fn look(&self) -> Result<Vec<Holding>, ServeError> {
-        let Session { config, azure_devops, host, installation } = &self.session;
+        let Session { config, azure_devops, host, installation, .. } = &self.session;
         let mut runs = host.runs().await?;
         let mut holdings = Vec::new();
         for pool in &config.pools {
@@ -113,7 +113,7 @@ impl Retirement {
         patience: Duration,
         mut told: impl FnMut(&str),
     ) -> Result<Vec<Holding>, ServeError> {
-        let Session { config, azure_devops, host, installation } = &self.session;
+        let Session { config, azure_devops, host, installation, .. } = &self.session;
         let deadline = Instant::now() + if force { patience.min(BY_FORCE) } else { patience };
         if force {
             host.end_all().await?;

@@ -13,7 +13,7 @@ use crate::{
 /// Runs the plugin beside an orchestrator: with its environment, and with no cluster in reach.
 async fn plugin(stage: &Stage, by: By, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
-    command.args(arguments).env_clear().envs(stage.serve(by).environment()).env("KUBECONFIG", "/dev/null");
+    command.args(arguments).env_clear().envs(stage.serve(by).environment());
     command.current_dir(stage.folder.path());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     for text in [&output.stdout, &output.stderr] {
@@ -44,7 +44,7 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
     let serve = stage.serve(By::Files).set("STATUS_FILE", stage.folder.path().join("status.json").to_str().unwrap());
     let serve = serve.start();
     let address = format!("http://{}", serve.address().await);
-    in_time("both are at work", || stage.devops.running(&requests) == 2).await;
+    in_time("both are at work", || stage.at_work(&requests) == 2).await;
 
     let busy = |status: &Value| status["pools"][0]["busy"] == 2;
     let mut status = Value::Null;
@@ -93,10 +93,11 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_what_a_configuration_has_made() {
     let stage = Stage::new(AzureRules::default());
-    std::fs::write(stage.folder.path().join("ado.yaml"), "pools: [{name: Linux, templates: [{name: default}]}]\n").unwrap();
+    std::fs::write(stage.folder.path().join("ado.yaml"), "pools: [{name: Linux, templates: [{name: default}]}]\n")
+        .unwrap();
     let requests = stage.queue(3, "sleep 600");
     let serve = stage.serve(By::Files).start();
-    in_time("all are at work", || stage.devops.running(&requests) == 3).await;
+    in_time("all are at work", || stage.at_work(&requests) == 3).await;
     serve.kill();
 
     let uninstall = ["uninstall", "--config", "ado.yaml", "-y"];
@@ -122,7 +123,7 @@ async fn agents_that_work_are_waited_for_where_that_is_asked_for() {
     let stage = Stage::new(AzureRules::default());
     let requests = stage.queue(2, "sleep 3");
     let serve = stage.serve(By::Token).start();
-    in_time("both are at work", || stage.devops.running(&requests) == 2).await;
+    in_time("both are at work", || stage.at_work(&requests) == 2).await;
     serve.kill();
     // By the environment alone, as the orchestrator had it.
     let (code, out, err) = said(&plugin(&stage, By::Token, &["uninstall", "-y", "--drain", "--config"]).await);

@@ -89,6 +89,12 @@ impl Stage {
         requests.iter().filter(|id| self.devops.request(**id).unwrap().finished_at.is_some()).count()
     }
 
+    /// How many of them an agent works on.
+    pub(crate) fn at_work(&self, requests: &[i64]) -> usize {
+        let requests = requests.iter().map(|id| self.devops.request(*id).unwrap());
+        requests.filter(|request| request.received_at.is_some() && request.finished_at.is_none()).count()
+    }
+
     /// Waits until all were served well, and the last group is gone.
     pub(crate) async fn all_are_served_and_nothing_is_left(&self, requests: &[i64]) {
         in_time("all job requests are served", || self.finished(requests) == requests.len()).await;

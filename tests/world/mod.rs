@@ -276,6 +276,11 @@ impl Serve {
         self
     }
 
+    /// Its environment, for whoever works beside it.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
         command.args(&self.arguments).env_clear().envs(&self.variables).current_dir(&self.folder).stdin(Stdio::null());
