@@ -6,15 +6,14 @@ use serde_json::json;
 use super::{
     Exit, Failure,
     agents::agent_status,
-    cluster_flags::ClusterFlags,
     observed::{
-        Column, InstallStatus, ListFlags, Listed, Row, doubts, look, look_everywhere, or_interrupted, print_list,
+        Column, InstallStatus, ListFlags, Listed, Row, Selection, StatusFlags, doubts, or_interrupted, print_list,
         since, unknown_pool,
     },
 };
 use crate::{
     core::{AgentReport, Progress, RequestReport, RunPhase},
-    hosts::kubernetes::{AgentJob, agent_jobs, jobs_of_installation, jobs_of_pool},
+    hosts::kubernetes::AgentJob,
     output::age,
 };
 
@@ -48,7 +47,7 @@ pub(super) struct Args {
     #[command(flatten)]
     list: ListFlags,
     #[command(flatten)]
-    cluster: ClusterFlags,
+    from: StatusFlags,
 }
 
 impl Args {
@@ -57,20 +56,21 @@ impl Args {
     }
 
     async fn list(&self) -> Result<Exit, Failure> {
-        let cluster = self.cluster.open()?;
+        let source = self.from.open()?;
+        if self.selector.is_some() && source.cluster().is_none() {
+            let fix = "leave out -l, or name a pool".to_owned();
+            return Err(Failure::new(Exit::Usage, "only Jobs of a cluster have labels", Some(fix)));
+        }
         let list = async || {
-            let all = if self.list.all_namespaces {
-                look_everywhere(&cluster).await?
-            } else {
-                vec![look(&self.cluster, &cluster).await?]
-            };
+            let all =
+                if self.list.all_namespaces { source.look_everywhere().await? } else { vec![source.look().await?] };
             let place = all.first().map(|status| status.agents_namespace.clone()).unwrap_or_default();
             let mut listed = Listed { place, rows: Vec::new(), notes: Vec::new() };
             for status in all {
                 // The Jobs are there without any report.
                 doubts(&status, true, &mut listed.notes)?;
-                let selector = self.selector(&status)?;
-                let found = agent_jobs(&cluster, &status.agents_namespace, &selector).await?;
+                let selection = self.selection(&status)?;
+                let found = source.jobs(&status, selection).await?;
                 listed.notes.extend(found.without_pods.map(|error| format!("Warning: {}", error.message)));
                 listed.rows.extend(found.jobs.iter().map(|job| row(&status, job, Timestamp::now())));
             }
@@ -80,19 +80,18 @@ impl Args {
     }
 
     /// What is asked for, of this installation alone: others may have their agents in the same namespace.
-    fn selector(&self, status: &InstallStatus) -> Result<String, Failure> {
-        let mut selectors = vec![jobs_of_installation(status.orchestrator.installation.as_deref())];
-        if let Some(name) = &self.pool {
+    fn selection<'a>(&'a self, status: &'a InstallStatus) -> Result<Selection<'a>, Failure> {
+        let pool = match &self.pool {
             // Where no pool is known, nothing can be said against a name.
-            let pool = match status.pool(name) {
-                Some(pool) => &pool.name,
-                None if status.pools.is_empty() || self.list.all_namespaces => name,
+            Some(name) => match status.pool(name) {
+                Some(pool) => Some(pool.name.as_str()),
+                None if status.pools.is_empty() || self.list.all_namespaces => Some(name.as_str()),
                 None => return Err(unknown_pool(status, name)),
-            };
-            selectors.push(jobs_of_pool(pool));
-        }
-        selectors.extend(self.selector.clone());
-        Ok(selectors.join(","))
+            },
+            None => None,
+        };
+        let installation = status.orchestrator.installation.as_deref();
+        Ok(Selection { installation, pool, labels: self.selector.as_deref(), request: None })
     }
 }
 
@@ -175,6 +174,6 @@ fn row(status: &InstallStatus, job: &AgentJob, now: Timestamp) -> Row {
         "agent": agent,
         "request": request,
     });
-    let name = format!("job.batch/{}", job.name);
+    let name = if status.in_cluster() { format!("job.batch/{}", job.name) } else { job.name.clone() };
     Row { namespace: status.agents_namespace.clone(), name, cells, document }
 }

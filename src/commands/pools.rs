@@ -61,7 +61,7 @@ fn rows(status: &InstallStatus, pool: &PoolReport) -> Vec<Row> {
 
 /// A pool without its requests and agents, which `queue` and `agents` list.
 fn summary(pool: &PoolReport) -> PoolReport {
-    PoolReport { requests: Vec::new(), agents: Vec::new(), ..pool.clone() }
+    PoolReport { requests: Vec::new(), agents: Vec::new(), runs: Vec::new(), ..pool.clone() }
 }
 
 /// A pool's state; that of an old report is none.

@@ -1,4 +1,5 @@
-//! `sandbox` and `sandbox-agent`: the stand-in for Azure DevOps as a process of its own, and its small agent.
+//! `sandbox` and `sandbox-agent`: the stand-in for Azure DevOps as a process of its own, if wanted with that for Azure, and
+//! its small agent.
 
 use std::{io::Write, net::SocketAddr};
 
@@ -10,8 +11,14 @@ use super::{
 };
 use crate::{
     orchestrator::stop_pair,
-    sandbox::{self, AgentSpec, Fault, JobSpec, Sandbox, Settings},
+    sandbox::{
+        self, AgentSpec, Fault, JobSpec, Sandbox, Settings,
+        azure::{AzureFault, AzureSandbox, AzureSettings},
+    },
 };
+
+/// Azure DevOps, as the audience of Entra's tokens.
+const AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 
 /// Run a stand-in for Azure DevOps, for trying things out
 #[derive(Debug, clap::Args)]
@@ -40,11 +47,21 @@ pub(super) struct Args {
     /// The file that the token is written to, for whoever starts the orchestrator
     #[arg(long, value_name = "FILE")]
     token_file: Option<std::path::PathBuf>,
+    /// Stand in for Azure too, on this address, and print the variables with which the orchestrator uses it
+    #[arg(long, num_args = 0..=1, default_missing_value = "127.0.0.1:0", requires = "secret_file", value_name = "ADDRESS")]
+    azure: Option<SocketAddr>,
+    /// The file that the client secret for the stand-in for Azure is written to
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<std::path::PathBuf>,
+    /// A fault of the stand-in for Azure to switch on; may be given more than once
+    #[arg(long = "azure-fault", value_name = "FAULT")]
+    azure_faults: Vec<AzureFault>,
 }
 
 impl Args {
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let Self { listen, token, pools, jobs, job_seconds, capabilities, faults, token_file } = self;
+    pub(super) async fn run(mut self) -> Result<Exit, Failure> {
+        let azure = self.azure.take().map(|address| self.start_azure(address)).transpose()?;
+        let Self { listen, token, pools, jobs, job_seconds, capabilities, faults, token_file, .. } = self;
         let mut settings = Settings::default();
         if let Some(token) = token {
             settings.token = token.into();
@@ -70,6 +87,16 @@ impl Args {
             write_secret(&file, sandbox.token()).with_context(|| format!("cannot write {}", file.display()))?;
         }
         writeln!(std::io::stdout(), "{}", sandbox.url())?;
+        if let Some(azure) = &azure {
+            // A user of the organization as well, for whoever signs in by Entra there.
+            let tokens = azure.tokens();
+            sandbox.accept_tokens(move |token| {
+                tokens.accepts(token, AZURE_DEVOPS, jiff::Timestamp::now()).map(|principal| principal.name)
+            });
+            for (name, value) in azure.variables() {
+                writeln!(std::io::stdout(), "{name}={value}")?;
+            }
+        }
 
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
@@ -78,6 +105,20 @@ impl Args {
             () = stop.wanted() => Ok(caught.exit().unwrap_or(Exit::Done)),
             signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
         }
+    }
+}
+
+impl Args {
+    fn start_azure(&mut self, address: SocketAddr) -> Result<AzureSandbox, Failure> {
+        let azure = AzureSandbox::start_on(address, AzureSettings::default())
+            .with_context(|| format!("cannot listen on {address}"))?;
+        for fault in self.azure_faults.drain(..) {
+            azure.inject(fault);
+        }
+        if let Some(file) = self.secret_file.take() {
+            write_secret(&file, azure.secret()).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(azure)
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
         polling: value(settings.polling.as_ref()).unwrap_or(Polling::Adaptive),
         run_once: value(settings.run_once.as_ref()).unwrap_or(false),
         listen: value(settings.listen.as_ref()).unwrap_or_else(|| default_listen(environment)),
+        status_file: settings.status_file.map(|file| file.value),
         ca_file,
         private_ca_file: settings.ca_file.map(|file| file.value),
         warnings: Vec::new(),

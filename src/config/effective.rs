@@ -119,6 +119,7 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     container_instances(&mut list, settings);
     list.add(&["installationId"], settings.installation_id.as_ref(), text, None);
     let address = |address: &std::net::SocketAddr| json!(address.to_string());
+    list.add(&["statusFile"], settings.status_file.as_ref(), path, None);
     list.add(&["listenAddress"], settings.listen.as_ref(), address, Some(default_listen(environment)));
     let polling = |polling: &Polling| match polling {
         Polling::Adaptive => json!("adaptive"),

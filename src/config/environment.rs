@@ -51,6 +51,7 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("AZ_MAX_LIFETIME", "containerInstances.maxLifetime"),
     ("INSTALLATION_ID", "installationId"),
     ("LISTEN_ADDRESS", "listenAddress"),
+    ("STATUS_FILE", "statusFile"),
     ("AGENT_FOLDER", "agentFolder"),
 ];
 

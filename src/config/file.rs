@@ -41,6 +41,7 @@ const KEYS: &[&str] = &[
     "containerInstances",
     "installationId",
     "listenAddress",
+    "statusFile",
     "polling",
     "runOnce",
     "limits",
@@ -138,6 +139,7 @@ fn read(top: &Map<'_>, folder: &Path) -> Settings {
         agent_folder: top.get("agentFolder").and_then(path),
         installation_id: top.get("installationId").and_then(|field| field.text(names::label_value)),
         listen: top.get("listenAddress").and_then(|field| field.text(value::listen_address)),
+        status_file: top.get("statusFile").and_then(path),
         polling: top.get("polling").and_then(|field| field.text(value::polling)),
         run_once: top.get("runOnce").and_then(|field| field.boolean()),
         ..Settings::default()

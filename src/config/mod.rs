@@ -94,6 +94,8 @@ pub struct Config {
     pub run_once: bool,
     /// Where health and metrics are served.
     pub listen: SocketAddr,
+    /// The file that the status is written to, for hosts that are no cluster.
+    pub status_file: Option<PathBuf>,
     /// A bundle of certificate authorities (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The same, where it was named for this purpose and is not just what this machine trusts: agents need it too.

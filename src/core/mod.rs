@@ -28,6 +28,7 @@ mod recipe;
 mod remains;
 mod report;
 mod roster;
+mod run_report;
 mod schedule;
 mod sight;
 mod supply;
@@ -61,5 +62,6 @@ pub use report::{
     API_VERSION, AgentOwner, AgentReport, Condition, OrchestratorReport, OrganizationReport, Pause, PoolReport,
     PoolState, Report, RequestReport, TemplateReport, VerdictReport,
 };
+pub use run_report::{RunReport, RunState, run_reports};
 pub use schedule::{Schedule, Weekday};
 pub use verdict::{LimitScope, Verdict};

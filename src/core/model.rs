@@ -203,6 +203,11 @@ pub enum TroubleKind {
     Volume,
 }
 
+impl TroubleKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Image, Self::Unschedulable, Self::Quota, Self::Refused, Self::Volume];
+}
+
 /// How far a run has come, as its host sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunPhase {

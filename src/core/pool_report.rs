@@ -71,6 +71,7 @@ pub fn pool_report(view: PoolView<'_>, since: &mut Since, now: Timestamp) -> Poo
         requests_omitted: 0,
         agents: agents(&view),
         agents_omitted: 0,
+        runs: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, Finding, Recipe, RequestId};
+use super::{AgentId, Finding, Recipe, RequestId, RunReport};
 
 /// The version of all documents that this program writes for machines.
 pub const API_VERSION: &str = "kubectl-ado/v1alpha1";
@@ -139,6 +139,10 @@ pub struct PoolReport {
     /// How many more agents there are than `agents` has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub agents_omitted: u32,
+    /// Its runs, the live ones first, then the latest; at most 300. Absent where agents are Jobs of a cluster, which tells
+    /// of them itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunReport>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     AgentFiles, AgentHost, HostError, Started, container_instances::ContainerInstancesHost, kubernetes,
-    kubernetes::KubernetesHost, local::LocalHost,
+    kubernetes::KubernetesHost, local, local::LocalHost,
 };
 use crate::{
     azure::OrganizationToken,
@@ -89,6 +89,33 @@ impl Host {
         let host = LocalHost::open(settings, &config.organization.url, token, installation.clone(), config.retention)?;
         let host = host.known_as(identity).trusting(config.private_ca_file.clone());
         Ok(Reached { host: Self::Local(host), installation, warnings: Vec::new(), problems: Vec::new() })
+    }
+
+    /// Ends all runs of this installation, those that work too, for when it is given up by force. What a cluster has is ended
+    /// by whoever uninstalls.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be ended.
+    pub async fn end_all(&self) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(_) => Ok(()),
+            Self::Local(host) => host.stop_all(local::STOP_GRACE).await,
+            Self::ContainerInstances(host) => host.clear().await,
+        }
+    }
+
+    /// Removes what ended runs left. The host is of no use any more after that.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be removed.
+    pub async fn clear(&self) -> Result<(), HostError> {
+        match self {
+            Self::Kubernetes(_) => Ok(()),
+            Self::Local(host) => host.clear().await,
+            Self::ContainerInstances(host) => host.clear().await,
+        }
     }
 
     /// What kind of host it is, in one word.

@@ -112,6 +112,7 @@ mod tests {
             requests_omitted: 0,
             agents: Vec::new(),
             agents_omitted: 0,
+            runs: Vec::new(),
         };
         Report {
             api_version: crate::core::API_VERSION.into(),

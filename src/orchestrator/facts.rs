@@ -11,6 +11,13 @@ pub(super) struct Facts {
     pub(super) organization: OrganizationReport,
 }
 
+impl Facts {
+    /// Whether the host itself lists the runs to whoever asks, as a cluster does its Jobs.
+    pub(super) fn host_lists_runs(&self) -> bool {
+        self.orchestrator.host == "kubernetes"
+    }
+}
+
 impl Default for Facts {
     fn default() -> Self {
         Self {

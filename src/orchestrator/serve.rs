@@ -117,12 +117,14 @@ async fn serve_session(
         return Served::Ended(outcome);
     }
     let (stopper, this_stop) = stop_pair();
-    let secretary = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership));
+    let in_cluster = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership.clone()));
+    let in_file = session.status_file().map(|store| Secretary::new(store, Arc::clone(board), leadership));
     let run = async {
         let run = engine.run(&this_stop);
-        match secretary {
-            Some(secretary) => secretary.keep_during(run).await,
-            None => run.await,
+        match (in_cluster, in_file) {
+            (Some(secretary), _) => secretary.keep_during(run).await,
+            (None, Some(secretary)) => secretary.keep_during(run).await,
+            (None, None) => run.await,
         }
     };
     let until = async {

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::{Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts};
+use super::{
+    Candidate, Leadership, Metrics, ServeError, Settings, Wish, Wishes, facts::Facts, status_file::StatusFile,
+};
 use crate::{
     azure::{AZURE_DEVOPS, OrganizationToken},
     azure_devops::RestClient,
@@ -168,7 +170,12 @@ impl Session {
         }
     }
 
-    /// Where the status goes.
+    /// Where the status goes that is to be read without a cluster.
+    pub(super) fn status_file(&self) -> Option<StatusFile> {
+        self.config.status_file.clone().map(StatusFile::new)
+    }
+
+    /// Where the status goes in a cluster.
     pub(super) fn status_store(&self) -> Option<NamedStatus> {
         let Host::Kubernetes(kubernetes) = &self.host else { return None };
         let Place { namespace, lease } = self.place()?;

@@ -1,12 +1,14 @@
 //! The status document, put together from what is on the board, with a condition for each aspect.
 
+mod elsewhere;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use super::board::{Known, Seen};
 use crate::core::{
-    API_VERSION, Code, Condition, Finding, Policy, PoolReport, PoolView, Remains, Report, cap, pool_report,
+    API_VERSION, Code, Condition, Finding, Policy, PoolReport, PoolView, Remains, Report, cap, pool_report, run_reports,
 };
 
 /// The most job requests and agents in a report.
@@ -40,7 +42,13 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
             troubles: &troubles,
             refusals,
         };
-        pools.push(pool_report(view, since, now));
+        let mut report = pool_report(view, since, now);
+        if !known.facts.host_lists_runs()
+            && let Some((snapshot, _)) = observed
+        {
+            report.runs = run_reports(&snapshot.runs);
+        }
+        pools.push(report);
     }
     cap(&mut pools, MOST_REQUESTS, MOST_AGENTS);
 
@@ -53,7 +61,7 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
 
     let conditions = conditions(known, policy, now);
-    let report = Report {
+    let mut report = Report {
         api_version: API_VERSION.to_owned(),
         kind: "Status".to_owned(),
         reported_at: now,
@@ -63,6 +71,9 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
         findings,
         pools,
     };
+    if !known.facts.host_lists_runs() {
+        elsewhere::reword(&mut report);
+    }
     fitting(report)
 }
 

@@ -245,6 +245,16 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// One that has these variables, and works in this folder.
+    pub(crate) fn of(variables: impl IntoIterator<Item = (String, String)>, folder: &Path, token: &str) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+            arguments: vec!["serve".into()],
+            folder: folder.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
     pub(crate) fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.into(), value.into());
         self
@@ -264,6 +274,11 @@ impl Serve {
     pub(crate) fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// Its environment, for whoever works beside it.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     fn command(&self) -> Command {

@@ -1,26 +1,29 @@
 //! `demo`: the whole thing at work, with no cluster and no Azure DevOps organization.
 //!
-//! The sandbox stands in for Azure DevOps and the local host for a cluster. Everything between them is the real
-//! thing: the orchestrator, its REST client, `start.sh`, and agents that are processes of their own.
+//! The sandbox stands in for Azure DevOps, and the local host for a cluster, or another sandbox for Azure. Everything
+//! between them is the real thing: the orchestrator, its REST client, `start.sh`, and agents that are processes of their
+//! own.
 
 mod morning;
+mod place;
 mod summary;
 mod view;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 
-use self::{morning::Morning, summary::Summary, view::View};
+use self::{
+    morning::Morning,
+    place::{HostName, Place},
+    summary::Summary,
+    view::View,
+};
 use super::{
     Exit, Failure,
-    serve::refused,
     signals::{self, Caught},
 };
 use crate::{
-    azure::OrganizationToken,
-    config::{Config, Environment, HostConfig},
-    hosts::{AgentHost, HostError, local::LocalHost},
     orchestrator::{Stopper, serve, stop_pair},
     sandbox::{AgentSpec, Sandbox, Settings, State},
 };
@@ -31,14 +34,12 @@ const POOLS: [&str; 2] = ["Linux Builds", "Deployments"];
 /// Agents that ended take a moment to deregister and to be noticed.
 const WINDING_DOWN: Duration = Duration::from_secs(60);
 
-/// What is still running when the demo ends is given this long to end by itself.
-const GRACE: Duration = Duration::from_secs(3);
-
 /// See it work: a busy morning of pipeline jobs, served by agents on this machine
 ///
 /// Starts a stand-in for Azure DevOps and the orchestrator in one process, queues pipeline jobs (a burst, a trickle, one
-/// that is cancelled while it runs, one with a demand that no agent satisfies) and shows how agents come and go. Needs
-/// bash, curl, tar and sed; contacts nothing but this machine; leaves nothing behind.
+/// that is cancelled while it runs, one with a demand that no agent satisfies) and shows how agents come and go. With
+/// `--host aci` the agents run in container groups of a stand-in for Azure: no account, no bill. Needs bash, curl, tar and
+/// sed; contacts nothing but this machine; leaves nothing behind.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How many pipeline jobs to queue, 4 to 1000
@@ -58,13 +59,6 @@ pub(super) struct Args {
     output: Option<Format>,
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum HostName {
-    /// Processes on this machine
-    #[default]
-    Local,
-}
-
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
     Json,
@@ -72,7 +66,7 @@ enum Format {
 
 impl Args {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let Self { jobs, max_agents, seed, host: HostName::Local, output } = self;
+        let Self { jobs, max_agents, seed, host, output } = self;
         let folder = tempfile::Builder::new()
             .prefix("kubectl-ado-demo-")
             .tempdir()
@@ -80,8 +74,7 @@ impl Args {
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), Settings::default())
             .context("cannot start the stand-in for Azure DevOps")?;
         let pools = open_pools(&sandbox)?;
-        let config = configuration(&sandbox, folder.path(), max_agents)?;
-        let host = open_host(&config)?;
+        let (place, config) = Place::open(host, &sandbox, folder.path(), max_agents)?;
 
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
@@ -90,7 +83,7 @@ impl Args {
         let played = {
             let play = async {
                 morning.play(&sandbox, &pools).await?;
-                wait_for_the_last_agents(&sandbox, &host).await;
+                wait_for_the_last_agents(&sandbox, &place).await;
                 stopper.stop();
                 Ok::<(), Failure>(())
             };
@@ -103,14 +96,14 @@ impl Args {
                 signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
             }
         };
-        let left_running = clear_away(&host, &sandbox).await?;
+        let left_running = place.clear_away(&sandbox).await?;
         folder.close().context("the demo's folder could not be removed")?;
         if let Some(exit) = caught.exit() {
             return Ok(exit);
         }
         played?;
 
-        let summary = Summary::of(&sandbox, left_running);
+        let summary = Summary::of(&sandbox, left_running, place.groups());
         summary.print(matches!(output, Some(Format::Json)))?;
         Ok(if summary.is_good() { Exit::Done } else { Exit::Bad })
     }
@@ -139,50 +132,9 @@ fn open_pools(sandbox: &Sandbox) -> Result<Vec<(String, i64)>, Failure> {
     Ok(pools)
 }
 
-/// The configuration goes the same way as anybody's: a file, and the environment for what it leaves out.
-fn configuration(sandbox: &Sandbox, folder: &Path, max_agents: u16) -> Result<Config, Failure> {
-    let file = folder.join("ado.yaml");
-    std::fs::write(&file, format!("limits: {{maxAgents: {max_agents}}}\n"))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    let variables = [
-        ("HOST_TYPE", "local".to_owned()),
-        ("ORG_URL", sandbox.url()),
-        ("ORG_PAT", sandbox.token().to_owned()),
-        ("AGENT_POOLS", POOLS.join(",")),
-        ("AGENT_FOLDER", folder.join("agents").display().to_string()),
-        ("LISTEN_ADDRESS", "127.0.0.1:0".to_owned()),
-    ];
-    Config::load(&variables.into_iter().collect::<Environment>(), Some(&file)).map_err(refused)
-}
-
-/// The same host that the orchestrator opens, for clearing away after it.
-fn open_host(config: &Config) -> Result<LocalHost, Failure> {
-    let HostConfig::Local(settings) = &config.host else {
-        return Err(anyhow::anyhow!("the demo's own configuration names another host").into());
-    };
-    let refused = |message: String, fix: &str| Failure::new(Exit::Failed, message, Some(fix.to_owned()));
-    let token = OrganizationToken::of(config).map_err(|error| refused(error.to_string(), error.fix()))?;
-    LocalHost::installation(&settings.folder, None)
-        .and_then(|installation| {
-            LocalHost::open(settings, &config.organization.url, token, installation, config.retention)
-        })
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.fix()))
-}
-
-/// Agents that have done their job deregister themselves, and then their processes end.
-async fn wait_for_the_last_agents(sandbox: &Sandbox, host: &LocalHost) {
+/// Agents that have done their job deregister themselves, or are, and then their processes end.
+async fn wait_for_the_last_agents(sandbox: &Sandbox, place: &Place) {
     let gone = |state: &State| state.history().all(|agent| agent.online_at.is_none() || agent.removed_at.is_some());
     sandbox.until(WINDING_DOWN, gone).await;
-    // If it cannot be told, the count of what is left will say so.
-    let _ = host.wait_until_all_ended(Some(WINDING_DOWN)).await;
-}
-
-/// Ends what still runs and says how much that was.
-async fn clear_away(host: &LocalHost, sandbox: &Sandbox) -> Result<usize, Failure> {
-    let problem = |error: HostError| Failure::new(Exit::Failed, error.to_string(), error.fix());
-    let live = host.runs().await.map_err(problem)?.iter().filter(|run| run.is_live()).count();
-    let online = sandbox.see(State::online_agents);
-    host.stop_all(GRACE).await.map_err(problem)?;
-    host.clear().await.map_err(problem)?;
-    Ok(live.max(online))
+    place.wait_until_all_ended(WINDING_DOWN).await;
 }

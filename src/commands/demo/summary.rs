@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     output::harmless,
-    sandbox::{JobResult, Request, Sandbox},
+    sandbox::{JobResult, Request, Sandbox, azure::GroupRecord},
 };
 
 /// The summary, as `-o json` prints it.
@@ -29,10 +29,38 @@ pub(super) struct Summary {
     surplus: usize,
     /// Agents that were still there at the end.
     left_running: usize,
+    /// Container groups, where agents run in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_groups: Option<Groups>,
     /// From queued to received by an agent, in seconds.
     wait_seconds: Waits,
     #[serde(skip)]
     problems: Vec<String>,
+}
+
+/// What became of container groups.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Groups {
+    /// Those that were created.
+    created: usize,
+    /// Those that are gone.
+    deleted: usize,
+    /// Those that are still there, and would be paid for.
+    left: usize,
+    /// Those that were put or started more than once.
+    restarted: usize,
+}
+
+impl Groups {
+    pub(super) fn of(history: &[GroupRecord]) -> Self {
+        let deleted = history.iter().filter(|group| group.deleted_at.is_some()).count();
+        Self {
+            created: history.len(),
+            deleted,
+            left: history.len() - deleted,
+            restarted: history.iter().filter(|group| group.puts > 1 || group.starts > 1).count(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -43,7 +71,7 @@ struct Waits {
 }
 
 impl Summary {
-    pub(super) fn of(sandbox: &Sandbox, left_running: usize) -> Self {
+    pub(super) fn of(sandbox: &Sandbox, left_running: usize, container_groups: Option<Groups>) -> Self {
         let requests = sandbox.requests();
         let ended = |result| move |request: &&Request| request.result == Some(result);
         let agents: Vec<_> = sandbox.history().into_iter().filter(|agent| agent.online_at.is_some()).collect();
@@ -56,6 +84,7 @@ impl Summary {
             peak_agents: sandbox.peak_online_agents(),
             surplus: agents.iter().filter(|agent| agent.was_surplus()).count(),
             left_running,
+            container_groups,
             wait_seconds: Waits::of(&requests),
             problems: requests
                 .iter()
@@ -64,9 +93,11 @@ impl Summary {
         }
     }
 
-    /// Whether every job that could be served was, with no agent too many and none left.
+    /// Whether every job that could be served was, with no agent too many and nothing left.
     pub(super) fn is_good(&self) -> bool {
-        self.queued == self.finished + self.cancelled + self.unservable && self.surplus == 0 && self.left_running == 0
+        let groups_are_good = self.container_groups.is_none_or(|groups| groups.left == 0 && groups.restarted == 0);
+        let all_served = self.queued == self.finished + self.cancelled + self.unservable;
+        all_served && self.surplus == 0 && self.left_running == 0 && groups_are_good
     }
 
     pub(super) fn print(&self, json: bool) -> std::io::Result<()> {
@@ -87,6 +118,12 @@ impl Summary {
         writeln!(out, "Most at once     {}", self.peak_agents)?;
         writeln!(out, "Surplus          {}", self.surplus)?;
         writeln!(out, "Left running     {}", self.left_running)?;
+        if let Some(Groups { created, deleted, left, restarted }) = self.container_groups {
+            writeln!(out, "Groups created   {created}")?;
+            writeln!(out, "Groups deleted   {deleted}")?;
+            writeln!(out, "Groups left      {left}")?;
+            writeln!(out, "Restarted        {restarted}")?;
+        }
         writeln!(out, "Wait             p50 {p50:.1}s   p95 {p95:.1}s   max {max:.1}s")
     }
 }

@@ -49,6 +49,9 @@ impl Known<'_> {
         let cause = not_ready.map(|finding| Cause { stops: finding.severity == Severity::Error, ..Cause::of(finding) });
         let unread = self.finding(&[Code::Forbidden, Code::ClusterUnreachable], None);
         explanation.test(cause, || {
+            if !self.status.in_cluster() {
+                return format!("the orchestrator on {} runs", orchestrator.leader.as_deref().unwrap_or("<unknown>"));
+            }
             let name = orchestrator.deployment.as_deref().unwrap_or("<unknown>");
             let count = |number: Option<i32>| number.map_or("?".to_owned(), |number| number.to_string());
             let (ready, desired) = (count(orchestrator.ready), count(orchestrator.desired));
@@ -57,11 +60,13 @@ impl Known<'_> {
         if let Some(finding) = unread.filter(|finding| finding.severity < Severity::Error) {
             explanation.note(Cause::of(finding));
         }
-        explanation.test(self.cause(&[Code::NoLeader], None), || {
-            let renewed = orchestrator.lease_renewed_at.map(|at| format!(", renewed {}", self.ago(at)));
-            let leader = orchestrator.leader.as_deref().unwrap_or("somebody");
-            format!("{leader} leads{}", renewed.unwrap_or_default())
-        });
+        if self.status.in_cluster() {
+            explanation.test(self.cause(&[Code::NoLeader], None), || {
+                let renewed = orchestrator.lease_renewed_at.map(|at| format!(", renewed {}", self.ago(at)));
+                let leader = orchestrator.leader.as_deref().unwrap_or("somebody");
+                format!("{leader} leads{}", renewed.unwrap_or_default())
+            });
+        }
         let report = self.cause(&[Code::StatusStale, Code::StatusMissing], None);
         let unread = unread.filter(|finding| finding.severity == Severity::Error).map(Cause::of);
         explanation.test(report.or(unread), || match orchestrator.reported_at {
@@ -82,10 +87,16 @@ impl Known<'_> {
             let polled = pool.last_polled_at.map(|polled| format!(", last poll {}", self.ago(polled)));
             format!("{} answers{}", url.unwrap_or("Azure DevOps"), polled.unwrap_or_default())
         });
-        explanation
-            .test(self.cause(&[Code::HostFailing, Code::OrchestratorForbidden, Code::NamespaceMissing], name), || {
-                format!("agents can be made in namespace {}", self.status.agents_namespace)
-            });
+        explanation.test(
+            self.cause(&[Code::HostFailing, Code::OrchestratorForbidden, Code::NamespaceMissing], name),
+            || {
+                if self.status.in_cluster() {
+                    format!("agents can be made in namespace {}", self.status.agents_namespace)
+                } else {
+                    format!("the host {} answers", self.status.orchestrator.host.as_deref().unwrap_or_default())
+                }
+            },
+        );
     }
 
     /// Whether the pool is there, ours to serve, and not paused.

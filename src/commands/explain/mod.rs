@@ -17,13 +17,11 @@ use common::Known;
 
 use super::{
     Exit, Failure,
-    cluster_flags::ClusterFlags,
-    observed::{InstallStatus, look, or_interrupted},
+    observed::{InstallStatus, Selection, Source, StatusFlags, or_interrupted},
 };
 use crate::{
-    cluster::Cluster,
     core::{API_VERSION, Code, RequestId},
-    hosts::kubernetes::{AGENT_JOBS, AgentJob, agent_jobs, jobs_of_request, why_no_pod},
+    hosts::kubernetes::{AgentJob, why_no_pod},
     output::{Paint, columns, wrap, write_json, write_yaml},
 };
 
@@ -40,7 +38,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Form,
     #[command(flatten)]
-    cluster: ClusterFlags,
+    from: StatusFlags,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -95,10 +93,10 @@ impl Args {
     }
 
     async fn explain(&self) -> Result<Exit, Failure> {
-        let cluster = self.cluster.open()?;
-        let status = look(&self.cluster, &cluster).await?;
+        let source = self.from.open()?;
+        let status = source.look().await?;
         let now = Timestamp::now();
-        let explanations = explanations(&cluster, &Known { status: &status, now }, &self.subject).await?;
+        let explanations = explanations(&source, &Known { status: &status, now }, &self.subject).await?;
         self.print(&explanations)?;
         let is = |code: Code| explanations.iter().filter_map(Explanation::stop).any(|test| test.code == Some(code));
         if is(Code::RequestUnknown) {
@@ -142,7 +140,7 @@ fn codes() -> String {
 }
 
 /// What the words mean, and why it is so.
-async fn explanations(cluster: &Cluster, known: &Known<'_>, subject: &str) -> Result<Vec<Explanation>, Failure> {
+async fn explanations(source: &Source<'_>, known: &Known<'_>, subject: &str) -> Result<Vec<Explanation>, Failure> {
     let status = known.status;
     if subject.contains("://") {
         let ids = of_pipeline_run(status, subject);
@@ -151,7 +149,7 @@ async fn explanations(cluster: &Cluster, known: &Known<'_>, subject: &str) -> Re
         }
         let mut all = Vec::new();
         for id in ids {
-            all.push(of_request(cluster, known, id).await);
+            all.push(of_request(source, known, id).await);
         }
         return Ok(all);
     }
@@ -159,14 +157,14 @@ async fn explanations(cluster: &Cluster, known: &Known<'_>, subject: &str) -> Re
         return Ok(vec![pool::explain(known, pool)]);
     }
     if let Ok(number) = subject.parse() {
-        return Ok(vec![of_request(cluster, known, RequestId(number)).await]);
+        return Ok(vec![of_request(source, known, RequestId(number)).await]);
     }
     let name = subject.rsplit_once('/').map_or(subject, |(_, name)| name);
-    let jobs = agent_jobs(cluster, &status.agents_namespace, AGENT_JOBS).await;
+    let jobs = source.jobs(status, Selection::default()).await;
     match jobs {
         Ok(jobs) => {
             if let Some(job) = jobs.jobs.into_iter().find(|job| job.name == name) {
-                let job = with_refusal(cluster, &status.agents_namespace, job).await;
+                let job = with_refusal(source, &status.agents_namespace, job).await;
                 return Ok(vec![job::explain(known, &job)]);
             }
         }
@@ -179,18 +177,22 @@ async fn explanations(cluster: &Cluster, known: &Known<'_>, subject: &str) -> Re
     if status.pools.is_empty() && unreported.stop().is_some() {
         return Ok(vec![unreported]);
     }
-    let message = format!("\"{subject}\" is no job request, no Job and no pool; the pools: {}", status.pool_names());
+    let message = format!(
+        "\"{subject}\" is no job request, no {} and no pool; the pools: {}",
+        status.noun(),
+        status.pool_names()
+    );
     Err(Failure::new(Exit::Failed, message, Some("kubectl ado queue, jobs and pools list what there is".to_owned())))
 }
 
-async fn of_request(cluster: &Cluster, known: &Known<'_>, id: RequestId) -> Explanation {
-    let selector = jobs_of_request(id);
+async fn of_request(source: &Source<'_>, known: &Known<'_>, id: RequestId) -> Explanation {
+    let selection = Selection { request: Some(id), ..Selection::default() };
     let namespace = &known.status.agents_namespace;
     // Who may not see Jobs is told what the status says.
-    let jobs = agent_jobs(cluster, namespace, &selector).await.map(|found| found.jobs).unwrap_or_default();
+    let jobs = source.jobs(known.status, selection).await.map(|found| found.jobs).unwrap_or_default();
     let mut all = Vec::new();
     for job in jobs {
-        all.push(with_refusal(cluster, namespace, job).await);
+        all.push(with_refusal(source, namespace, job).await);
     }
     match request::find(known.status, id) {
         Some((pool, found)) => request::explain(known, pool, found, &all),
@@ -199,8 +201,11 @@ async fn of_request(cluster: &Cluster, known: &Known<'_>, id: RequestId) -> Expl
 }
 
 /// A Job without a pod, with what Events say of it.
-async fn with_refusal(cluster: &Cluster, namespace: &str, mut job: AgentJob) -> AgentJob {
-    if job.progress.is_none() && job.phase == crate::core::RunPhase::Live {
+async fn with_refusal(source: &Source<'_>, namespace: &str, mut job: AgentJob) -> AgentJob {
+    if job.progress.is_none()
+        && job.phase == crate::core::RunPhase::Live
+        && let Some(cluster) = source.cluster()
+    {
         job.trouble = why_no_pod(cluster, namespace, &job.name).await;
     }
     job

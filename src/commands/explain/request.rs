@@ -31,7 +31,8 @@ pub(super) fn unknown(known: &Known<'_>, name: &str, jobs: &[AgentJob]) -> Expla
         message.push_str(&format!("; {omitted} more job requests are not in the status"));
     }
     if let Some(job) = jobs.last() {
-        message.push_str(&format!("; the Job {} was started for it {}", job.name, known.ago(job.created_at)));
+        let (noun, ago) = (known.status.noun(), known.ago(job.created_at));
+        message.push_str(&format!("; the {noun} {} was started for it {ago}", job.name));
     }
     let fix = "kubectl ado queue lists what waits; the pool's page in Azure DevOps (Organization settings, Agent pools, Jobs) shows \
                where it went";
@@ -70,11 +71,11 @@ pub(super) fn explain(known: &Known<'_>, pool: &PoolReport, request: &RequestRep
     let of_verdict = verdict.and_then(cause_of);
     let job = verdict.and_then(|verdict| jobs.iter().find(|job| Some(&job.name) == verdict.run.as_ref()));
     let job = job.or(jobs.iter().rfind(|job| job.phase == RunPhase::Live));
-    let of_job = job.and_then(trouble_of);
+    let of_job = job.and_then(|job| trouble_of(known, job));
     // A start that was refused is told of the pool.
     let refused = pool.findings.iter().find(|finding| REFUSED.contains(&finding.code)).map(Cause::of);
     explanation.test(of_verdict.or(of_job).or(refused), || match (job, verdict) {
-        (Some(job), _) => told(job),
+        (Some(job), _) => told(known, job),
         (None, Some(verdict)) => format!("an agent is seen to: {}", verdict.reason),
         (None, None) => "the planner has nothing against it".to_owned(),
     });
@@ -101,36 +102,44 @@ pub(super) fn cause_of(verdict: &VerdictReport) -> Option<Cause> {
     Some(Cause { code, message, fix: verdict.fix.clone(), stops: code != Code::TryingOut })
 }
 
-/// What keeps a Job's agent from starting, by the cluster itself.
-pub(super) fn trouble_of(job: &AgentJob) -> Option<Cause> {
+/// What keeps a Job's agent from starting, by the cluster or another host itself.
+pub(super) fn trouble_of(known: &Known<'_>, job: &AgentJob) -> Option<Cause> {
     let trouble = job.trouble.as_ref()?;
-    let (code, fix) = match trouble.kind {
-        TroubleKind::Image => (Code::ImageNotPulled, "correct the image in the configuration or the Job template"),
-        TroubleKind::Unschedulable => (
-            Code::Unschedulable,
-            "add a node, or ask for less in the Job template; kubectl describe node shows what is left",
-        ),
-        TroubleKind::Quota => {
-            (Code::QuotaUsedUp, "kubectl describe resourcequota shows the quota; raise it, or lower maxAgents")
-        }
-        TroubleKind::Refused => (Code::PodRefused, "change the Job template, or the rule that refuses it"),
-        TroubleKind::Volume => (Code::VolumeMissing, "create what the Job template mounts, or correct its name there"),
-    };
+    let fix = if known.status.in_cluster() { fix_in_cluster(trouble.kind) } else { trouble.kind.fix() };
     let message = format!("{}: {}", job.name, trouble.message);
-    Some(Cause { code, message, fix: Some(fix.to_owned()), stops: true })
+    Some(Cause { code: trouble.kind.code(), message, fix: Some(fix.to_owned()), stops: true })
 }
 
-/// How far a Job has come.
-pub(super) fn told(job: &AgentJob) -> String {
+fn fix_in_cluster(kind: TroubleKind) -> &'static str {
+    match kind {
+        TroubleKind::Image => "correct the image in the configuration or the Job template",
+        TroubleKind::Unschedulable => {
+            "add a node, or ask for less in the Job template; kubectl describe node shows what is left"
+        }
+        TroubleKind::Quota => "kubectl describe resourcequota shows the quota; raise it, or lower maxAgents",
+        TroubleKind::Refused => "change the Job template, or the rule that refuses it",
+        TroubleKind::Volume => "create what the Job template mounts, or correct its name there",
+    }
+}
+
+/// How far a Job, or what stands for it on another host, has come.
+pub(super) fn told(known: &Known<'_>, job: &AgentJob) -> String {
     let place = job.node.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default();
     let how = match (&job.phase, job.progress) {
         (RunPhase::Succeeded(_), _) => "has ended well".to_owned(),
         (RunPhase::Failed(_, reason), _) => format!("has failed: {reason}"),
+        (RunPhase::Live, Some(progress)) if !known.status.in_cluster() => match progress {
+            Progress::Pending => "waits for a place",
+            Progress::Placed => "starts",
+            Progress::Running => "runs",
+            Progress::Ended => "has ended",
+        }
+        .to_owned(),
         (RunPhase::Live, None) => "has no pod yet".to_owned(),
         (RunPhase::Live, Some(Progress::Pending)) => "has a pod that waits for a node".to_owned(),
         (RunPhase::Live, Some(Progress::Placed)) => format!("has a pod that starts{place}"),
         (RunPhase::Live, Some(Progress::Running)) => format!("has a pod that runs{place}"),
         (RunPhase::Live, Some(Progress::Ended)) => "has a pod that has ended".to_owned(),
     };
-    format!("the Job {} {how}", job.name)
+    format!("the {} {} {how}", known.status.noun(), job.name)
 }

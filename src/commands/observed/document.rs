@@ -60,6 +60,9 @@ pub(in crate::commands) struct Orchestrator {
     /// Its version, by its report, else by the Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::commands) version: Option<String>,
+    /// Where its agents run: `kubernetes`, `aci` or `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::commands) host: Option<String>,
     /// The Lease's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::commands) lease: Option<String>,
@@ -111,6 +114,20 @@ impl InstallStatus {
     /// The pool of this name, compared as Azure DevOps does.
     pub(in crate::commands) fn pool(&self, name: &str) -> Option<&PoolReport> {
         self.pools.iter().find(|pool| pool.name.to_lowercase() == name.to_lowercase())
+    }
+
+    /// Whether its agents are Jobs of a cluster.
+    pub(in crate::commands) fn in_cluster(&self) -> bool {
+        self.orchestrator.host.as_deref().is_none_or(|host| host == "kubernetes")
+    }
+
+    /// What each of its agents is where it runs.
+    pub(in crate::commands) fn noun(&self) -> &'static str {
+        match self.orchestrator.host.as_deref() {
+            None | Some("kubernetes") => "Job",
+            Some("aci") => "container group",
+            Some(_) => "process",
+        }
     }
 
     /// The names of the pools, for messages.

@@ -39,7 +39,7 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
     let (lease_name, report, is_old) = judge.report();
     let report = report.as_ref();
     if let Some(report) = report {
-        judge.reported(report);
+        reported(report, &mut judge.findings);
     }
     let by_report = report.map(|report| report.orchestrator.version.clone());
     let running = by_report.or_else(|| rollout.as_ref().and_then(|rollout| rollout.version.clone()));
@@ -47,8 +47,7 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
         let message = format!("the plugin is {version}, the orchestrator {running}");
         judge.add(Code::VersionsDiffer, message, Some("kubectl ado upgrade".to_owned()));
     }
-    let mut findings = judge.findings;
-    findings.sort_by_key(|found| (std::cmp::Reverse(found.finding.severity), found.finding.code));
+    let findings = judge.findings;
     let lease = seen.lease.as_ref().ok().and_then(Option::as_ref);
     let orchestrator = Orchestrator {
         deployment: rollout.as_ref().map(|rollout| rollout.name.clone()),
@@ -59,18 +58,60 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
         lease: lease_name.or_else(|| lease.map(|lease| lease.name.clone())),
         leader,
         lease_renewed_at: lease.and_then(|lease| lease.record.renewed_at),
-        installation: report.map(|report| report.orchestrator.installation.clone()),
-        started_at: report.map(|report| report.orchestrator.started_at),
-        reported_at: report.map(|report| report.reported_at),
-        last_polled_at: report.and_then(|report| report.pools.iter().filter_map(|pool| pool.last_polled_at).max()),
+        ..report.map(Orchestrator::of_report).unwrap_or_default()
     };
+    let stale = is_old || leads == Some(false);
+    status(seen.namespace.clone(), seen.agents_namespace.clone(), orchestrator, report, findings, stale)
+}
+
+/// A tag such as `v0.1.0` is the same version; one that is no version (`latest`, `dev`) says nothing.
+pub(in crate::commands) fn is_other_version(running: &str, ours: &str) -> bool {
+    let running = running.strip_prefix('v').unwrap_or(running);
+    running.starts_with(|c: char| c.is_ascii_digit()) && running != ours
+}
+
+/// How an orchestrator without a cluster stands, by its report alone.
+pub(in crate::commands) fn judge_report(report: &Report, version: &str, now: Timestamp) -> InstallStatus {
+    let mut findings = Vec::new();
+    reported(report, &mut findings);
+    let old = since(report.reported_at, now);
+    let is_old = old > STALE_AFTER;
+    if is_old {
+        let message = format!("the status was written {} ago; what is shown is how things were then", age(old));
+        let fix = "see in its log whether the orchestrator still runs".to_owned();
+        findings.push(PlacedFinding { pool: None, finding: Finding::new(Code::StatusStale, message, Some(fix)) });
+    }
+    let running = report.orchestrator.version.clone();
+    if is_other_version(&running, version) {
+        let message = format!("the plugin is {version}, the orchestrator {running}");
+        let finding = Finding::new(Code::VersionsDiffer, message, Some("use the same version of both".to_owned()));
+        findings.push(PlacedFinding { pool: None, finding });
+    }
+    let namespace = report.orchestrator.namespace.clone().unwrap_or_default();
+    let orchestrator = Orchestrator {
+        version: Some(running),
+        leader: Some(pod_of(&report.orchestrator.identity)),
+        ..Orchestrator::of_report(report)
+    };
+    status(namespace.clone(), namespace, orchestrator, Some(report), findings, is_old)
+}
+
+fn status(
+    namespace: String,
+    agents_namespace: String,
+    orchestrator: Orchestrator,
+    report: Option<&Report>,
+    mut findings: Vec<PlacedFinding>,
+    stale: bool,
+) -> InstallStatus {
+    findings.sort_by_key(|found| (std::cmp::Reverse(found.finding.severity), found.finding.code));
     InstallStatus {
         api_version: API_VERSION.to_owned(),
         kind: "InstallStatus".to_owned(),
         healthy: !findings.iter().any(|found| found.finding.severity == Severity::Error),
-        stale: is_old || leads == Some(false),
-        namespace: seen.namespace.clone(),
-        agents_namespace: seen.agents_namespace.clone(),
+        stale,
+        namespace,
+        agents_namespace,
         orchestrator,
         organization: report.map(|report| report.organization.clone()),
         conditions: report.map(|report| report.conditions.clone()).unwrap_or_default(),
@@ -80,10 +121,18 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
     }
 }
 
-/// A tag such as `v0.1.0` is the same version; one that is no version (`latest`, `dev`) says nothing.
-pub(in crate::commands) fn is_other_version(running: &str, ours: &str) -> bool {
-    let running = running.strip_prefix('v').unwrap_or(running);
-    running.starts_with(|c: char| c.is_ascii_digit()) && running != ours
+impl Orchestrator {
+    /// What its own report tells of it.
+    fn of_report(report: &Report) -> Self {
+        Self {
+            host: Some(report.orchestrator.host.clone()),
+            installation: Some(report.orchestrator.installation.clone()),
+            started_at: Some(report.orchestrator.started_at),
+            reported_at: Some(report.reported_at),
+            last_polled_at: report.pools.iter().filter_map(|pool| pool.last_polled_at).max(),
+            ..Self::default()
+        }
+    }
 }
 
 struct Judge<'a> {
@@ -93,12 +142,12 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn place(&mut self, pool: Option<&str>, finding: Finding) {
-        self.findings.push(PlacedFinding { pool: pool.map(str::to_owned), finding });
+    fn place(&mut self, finding: Finding) {
+        self.findings.push(PlacedFinding { pool: None, finding });
     }
 
     fn add(&mut self, code: Code, message: impl Into<String>, fix: Option<String>) {
-        self.place(None, Finding::new(code, message, fix));
+        self.place(Finding::new(code, message, fix));
     }
 
     fn logs(&self) -> Option<String> {
@@ -110,7 +159,7 @@ impl Judge<'_> {
         let code = if error.kind == ErrorKind::Forbidden { Code::Forbidden } else { Code::ClusterUnreachable };
         let mut finding = Finding::new(code, error.message.clone(), error.fix.clone());
         finding.severity = severity;
-        self.place(None, finding);
+        self.place(finding);
     }
 
     fn rollout(&mut self) -> Option<Rollout> {
@@ -144,7 +193,7 @@ impl Judge<'_> {
             if *ready > 0 {
                 finding.severity = Severity::Warning;
             }
-            self.place(None, finding);
+            self.place(finding);
         }
         Some(rollout)
     }
@@ -216,18 +265,17 @@ impl Judge<'_> {
             }
         }
     }
+}
 
-    fn reported(&mut self, report: &Report) {
-        for finding in &report.findings {
-            self.place(None, finding.clone());
-        }
-        for pool in &report.pools {
-            for finding in &pool.findings {
-                self.place(Some(&pool.name), finding.clone());
-            }
-            for finding in waiting(pool) {
-                self.place(Some(&pool.name), finding);
-            }
+/// What an orchestrator reports of itself and of its pools.
+fn reported(report: &Report, findings: &mut Vec<PlacedFinding>) {
+    let mut place = |pool: Option<&String>, finding| findings.push(PlacedFinding { pool: pool.cloned(), finding });
+    for finding in &report.findings {
+        place(None, finding.clone());
+    }
+    for pool in &report.pools {
+        for finding in pool.findings.iter().cloned().chain(waiting(pool)) {
+            place(Some(&pool.name), finding);
         }
     }
 }

@@ -90,7 +90,11 @@ pub(in crate::commands) async fn print_list(
     let mut said: Vec<String> = Vec::new();
     tell(&listed.notes, &mut said);
     if listed.rows.is_empty() && flags.output != Format::Json && flags.output != Format::Yaml {
-        let place = if flags.all_namespaces { String::new() } else { format!(" in {} namespace", listed.place) };
+        let place = if flags.all_namespaces || listed.place.is_empty() {
+            String::new()
+        } else {
+            format!(" in {} namespace", listed.place)
+        };
         let _ = writeln!(io::stderr(), "No resources found{place}.");
     }
     print(flags, kind, columns, &listed.rows, !flags.no_headers)?;

@@ -8,11 +8,13 @@ mod list;
 mod look;
 mod repeat;
 mod reported;
+mod source;
 
 pub(super) use ask::{Ask, AskFlags, Asked, in_words};
 pub(super) use document::{InstallStatus, PlacedFinding};
 pub(super) use judge::{is_other_version, since};
 pub(super) use list::{Column, ListFlags, Listed, Row, print_list};
-pub(super) use look::{look, look_everywhere};
+pub(super) use look::look;
 pub(super) use repeat::{LOOK_AGAIN, or_interrupted};
 pub(super) use reported::{ReportedFlags, doubts, one_pool, unknown_pool};
+pub(super) use source::{Selection, Source, StatusFlags};

@@ -3,11 +3,11 @@
 use super::{
     document::InstallStatus,
     list::{Column, ListFlags, Listed, Row, print_list},
-    look::{look, look_everywhere},
     repeat::or_interrupted,
+    source::StatusFlags,
 };
 use crate::{
-    commands::{Exit, Failure, cluster_flags::ClusterFlags},
+    commands::{Exit, Failure},
     core::{Code, PoolReport, Severity},
 };
 
@@ -20,7 +20,7 @@ pub(in crate::commands) struct ReportedFlags {
     #[command(flatten)]
     list: ListFlags,
     #[command(flatten)]
-    cluster: ClusterFlags,
+    from: StatusFlags,
 }
 
 impl ReportedFlags {
@@ -31,14 +31,10 @@ impl ReportedFlags {
         columns: &[Column],
         rows: impl Fn(&InstallStatus, &PoolReport) -> Vec<Row>,
     ) -> Result<Exit, Failure> {
-        let Self { pool, list: flags, cluster: cluster_flags } = self;
-        let cluster = cluster_flags.open()?;
+        let Self { pool, list: flags, from } = self;
+        let source = from.open()?;
         let list = async || {
-            let all = if flags.all_namespaces {
-                look_everywhere(&cluster).await?
-            } else {
-                vec![look(cluster_flags, &cluster).await?]
-            };
+            let all = if flags.all_namespaces { source.look_everywhere().await? } else { vec![source.look().await?] };
             let place = all.first().map(|status| status.namespace.clone()).unwrap_or_default();
             let mut listed = Listed { place, rows: Vec::new(), notes: Vec::new() };
             for status in all {

@@ -17,13 +17,9 @@ use view::view;
 
 use super::{
     Exit, Failure,
-    cluster_flags::ClusterFlags,
-    observed::{InstallStatus, LOOK_AGAIN, look, one_pool, or_interrupted},
+    observed::{InstallStatus, LOOK_AGAIN, Source, StatusFlags, one_pool, or_interrupted},
 };
-use crate::{
-    cluster::Cluster,
-    output::{Paint, columns, has_cursor, write_json, write_yaml},
-};
+use crate::output::{Paint, columns, has_cursor, write_json, write_yaml};
 
 /// Show how the orchestrator and its agent pools stand
 ///
@@ -47,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, requires = "wait_for")]
     timeout: Duration,
     #[command(flatten)]
-    cluster: ClusterFlags,
+    from: StatusFlags,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -84,20 +80,20 @@ impl Args {
     }
 
     async fn show(&self) -> Result<Exit, Failure> {
-        let cluster = self.cluster.open()?;
+        let source = self.from.open()?;
         if self.watch {
-            return self.watch(&cluster).await;
+            return self.watch(&source).await;
         }
         if let Some(goal) = self.wait_for {
-            return self.wait(&cluster, goal).await;
+            return self.wait(&source, goal).await;
         }
-        let status = self.look(&cluster).await?;
+        let status = self.look(&source).await?;
         self.print(&status)?;
         Ok(exit(&status))
     }
 
-    async fn look(&self, cluster: &Cluster) -> Result<InstallStatus, Failure> {
-        let status = look(&self.cluster, cluster).await?;
+    async fn look(&self, source: &Source<'_>) -> Result<InstallStatus, Failure> {
+        let status = source.look().await?;
         match &self.pool {
             // Where no pool is known, that is what there is to say.
             Some(pool) if !status.pools.is_empty() => one_pool(status, pool),
@@ -119,13 +115,13 @@ impl Args {
         view(status, self.output == Form::Wide, Timestamp::now(), Paint::stdout(), columns())
     }
 
-    async fn watch(&self, cluster: &Cluster) -> Result<Exit, Failure> {
+    async fn watch(&self, source: &Source<'_>) -> Result<Exit, Failure> {
         let is_table = matches!(self.output, Form::Table | Form::Wide);
         let mut screen = (is_table && has_cursor()).then(Screen::default);
         let mut before: Option<InstallStatus> = None;
         let mut trouble = String::new();
         loop {
-            let looked = self.look(cluster).await;
+            let looked = self.look(source).await;
             let mut out = io::stdout().lock();
             match (looked, &mut screen) {
                 (Ok(status), Some(screen)) => {
@@ -172,11 +168,11 @@ impl Args {
         }
     }
 
-    async fn wait(&self, cluster: &Cluster, goal: Goal) -> Result<Exit, Failure> {
+    async fn wait(&self, source: &Source<'_>, goal: Goal) -> Result<Exit, Failure> {
         let deadline = Instant::now() + self.timeout;
         let mut said = String::new();
         loop {
-            let looked = self.look(cluster).await;
+            let looked = self.look(source).await;
             let missing = match &looked {
                 Ok(status) => missing(status, goal),
                 // It may come back, and there is time.

@@ -44,12 +44,17 @@ fn heads(status: &InstallStatus, is_wide: bool, now: Timestamp, paint: Paint, co
     let orchestrator = &status.orchestrator;
     let ago = |moment: Timestamp| format!("{} ago", age(since(moment, now)));
     let name = orchestrator.deployment.as_deref().unwrap_or("<unknown>");
-    let mut parts = vec![format!("{}/{name}", status.namespace)];
+    let mut parts = if status.in_cluster() {
+        vec![format!("{}/{name}", status.namespace)]
+    } else {
+        vec![format!("host {}", orchestrator.host.as_deref().unwrap_or_default())]
+    };
     if let (Some(ready), Some(desired)) = (orchestrator.ready, orchestrator.desired) {
         parts.push(format!("{ready}/{desired} ready"));
     }
     parts.extend(orchestrator.version.as_ref().map(|version| format!("v{}", version.trim_start_matches('v'))));
-    parts.push(format!("leader {}", orchestrator.leader.as_deref().unwrap_or("<unknown>")));
+    let leader = orchestrator.leader.as_deref().unwrap_or("<unknown>");
+    parts.push(if status.in_cluster() { format!("leader {leader}") } else { format!("on {leader}") });
     parts.push(match orchestrator.last_polled_at {
         Some(polled) => format!("last poll {}", ago(polled)),
         None => "no poll yet".to_owned(),
@@ -96,7 +101,9 @@ fn wide_heads(status: &InstallStatus, now: Timestamp, paint: Paint, columns: Opt
     parts.extend(orchestrator.installation.as_ref().map(|id| format!("installation {id}")));
     parts.extend(orchestrator.lease.as_ref().map(|lease| format!("lease {lease}")));
     parts.extend(orchestrator.started_at.map(|started| format!("up {}", age(since(started, now)))));
-    parts.push(format!("agents in {}", status.agents_namespace));
+    if status.in_cluster() {
+        parts.push(format!("agents in {}", status.agents_namespace));
+    }
     let mut text = head("Details", &parts, paint, columns);
     let conditions: Vec<String> =
         status.conditions.iter().map(|condition| format!("{}={}", condition.kind, condition.status)).collect();

@@ -134,7 +134,11 @@ pub(super) fn kubernetes(config: &Config, namespace: &str) -> Result<KubernetesC
         HostConfig::Kubernetes(settings) => {
             Ok(KubernetesConfig { namespace: namespace.to_owned(), ..settings.clone() })
         }
-        _ => Err(Failure::new(Exit::Failed, "this install's agents are no Kubernetes Jobs", None)),
+        HostConfig::ContainerInstances(_) => {
+            let fix = "docs/container-instances.md says how the template of a container group looks; serve checks it at its start";
+            Err(Failure::new(Exit::Failed, "this configuration's agents are Azure container groups", Some(fix.into())))
+        }
+        HostConfig::Local(_) => Err(Failure::new(Exit::Failed, "this install's agents are no Kubernetes Jobs", None)),
     }
 }
 

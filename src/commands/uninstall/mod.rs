@@ -1,13 +1,14 @@
 //! `uninstall`: takes an install back, agents and registrations included, and says what it could not.
 //!
 //! `belongings` finds what is ours, `retire` has the orchestrator tidy up in Azure DevOps while it still can, `remove`
-//! deletes.
+//! deletes. `elsewhere` gives up an installation that has no cluster.
 
 mod belongings;
+mod elsewhere;
 mod remove;
 mod retire;
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use super::{
     Exit, Failure,
@@ -22,6 +23,10 @@ use belongings::Belongings;
 /// Refuses while agents work, unless told what to do with them. The namespace stays unless asked for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Where no cluster is: the orchestrator's configuration, whose container groups or local agents are to go; without PATH
+    /// the environment alone
+    #[arg(long, value_name = "PATH", num_args = 0..=1, conflicts_with = "delete_namespace")]
+    config: Option<Option<PathBuf>>,
     /// Wait until agents that work are done; no new ones are started
     #[arg(long, conflicts_with = "force")]
     drain: bool,
@@ -50,6 +55,9 @@ impl Args {
         if !tries && !self.yes && !can_ask() {
             let message = "nobody can be asked whether to go on";
             return Err(Failure::new(Exit::Usage, message, Some("-y goes on without asking".into())));
+        }
+        if let Some(path) = &self.config {
+            return elsewhere::uninstall(&self, path.as_deref()).await;
         }
         let cluster = self.cluster.open()?;
         let found = self.cluster.find(&cluster).await?;

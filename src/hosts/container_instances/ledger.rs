@@ -1,6 +1,10 @@
 //! What is known of groups between two looks at Azure, and what only this process knows: runs that wait for the files of their
 //! agent, and ended ones whose groups are gone already.
 
+mod known;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -10,13 +14,10 @@ use jiff::Timestamp;
 use reqwest::Url;
 use tokio::time::Instant;
 
+pub(super) use known::{Known, Log};
+
 use super::observe::Seen;
 use crate::core::{Expectations, Held, LONGEST_BACK_OFF, Progress, Retention, Run, RunPhase, StartRun};
-
-/// How old a look may be: at a group whose agent runs, at one that is on its way up, and at one whose job has ended.
-const RUNNING: Duration = Duration::from_secs(15);
-const STARTING: Duration = Duration::from_secs(4);
-const ENDING: Duration = Duration::from_secs(1);
 
 /// After its job an agent is gone within this time, or it hangs.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -27,37 +28,15 @@ const LOOKS: usize = 8;
 /// Looks at groups that nobody has looked at yet, in one pass.
 const FIRST_LOOKS: usize = 64;
 
-/// When a deletion that did not come about is asked for again.
-const DELETION: Duration = Duration::from_secs(300);
+/// After this time nobody asks any more what became of an operation, and at most this often.
+const OPERATION: Duration = Duration::from_secs(300);
+const OPERATION_ASKED: Duration = Duration::from_secs(4);
 
 /// Ended runs are remembered at least so long, lest their registrations outlive them.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(180);
 
 /// The end of a group of pools that we do not serve is somebody else's business for so long.
 const NOT_SERVED: Duration = Duration::from_secs(900);
-
-/// A group that is there.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) seen: Seen,
-    /// Since when it is known.
-    since: Instant,
-    looked_at: Option<Instant>,
-    /// Until when its end is near.
-    ending_until: Option<Instant>,
-    /// When we deleted it.
-    deleted_at: Option<Instant>,
-    pub(super) log: Log,
-}
-
-/// What became of its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Log {
-    Unread,
-    /// It was asked for first at this moment, and is asked for again.
-    Tried(Instant),
-    Kept,
-}
 
 /// A run that waits for its files, without a group.
 #[derive(Clone, Debug)]
@@ -176,12 +155,7 @@ impl Ledger {
                 continue;
             };
             let age = now.saturating_duration_since(looked_at);
-            let wanted = match known.seen.run.progress {
-                _ if known.ending_until.is_some_and(|until| now < until) => ENDING,
-                Progress::Running => RUNNING,
-                Progress::Pending | Progress::Placed | Progress::Ended => STARTING,
-            };
-            let wanted = wanted * slower;
+            let wanted = known.look_after(now) * slower;
             if age >= wanted {
                 // How often it would have been looked at by now.
                 due.push((age.as_millis() / wanted.as_millis().max(1), name.clone()));
@@ -247,8 +221,9 @@ impl Ledger {
     /// Operations of groups that no list has shown: they may have failed.
     pub(super) fn operations_to_ask(&mut self) -> Vec<(String, Operation)> {
         let now = Instant::now();
-        self.operations.retain(|_, operation| now < operation.begun + DELETION);
-        let due = self.operations.iter_mut().filter(|(_, operation)| now >= operation.asked + STARTING).take(LOOKS);
+        self.operations.retain(|_, operation| now < operation.begun + OPERATION);
+        let due =
+            self.operations.iter_mut().filter(|(_, operation)| now >= operation.asked + OPERATION_ASKED).take(LOOKS);
         due.map(|(name, operation)| {
             operation.asked = now;
             (name.clone(), operation.clone())
@@ -288,47 +263,9 @@ impl Ledger {
     }
 }
 
-impl Known {
-    fn new(mut seen: Seen, since: Instant) -> Self {
-        let looked_at = seen.in_full.then_some(since);
-        only_the_look_tells(&mut seen);
-        Self { seen, since, looked_at, ending_until: None, deleted_at: None, log: Log::Unread }
-    }
-
-    /// A list tells how far its provisioning is; what a look has told stays.
-    fn listed(mut self, seen: Seen) -> Self {
-        if seen.in_full {
-            self.looked_at = Some(Instant::now());
-            self.seen = seen;
-        } else {
-            if self.seen.provisioning != seen.provisioning && !self.has_ended() {
-                self.looked_at = None;
-            }
-            self.seen.provisioning = seen.provisioning;
-        }
-        self
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.seen.in_full && self.seen.run.phase != RunPhase::Live
-    }
-
-    /// Whether it is being deleted, and that is no longer in doubt.
-    pub(super) fn is_going(&self) -> bool {
-        self.seen.is_going() || self.deleted_at.is_some_and(|at| at.elapsed() < DELETION)
-    }
-}
-
 impl HeldRun {
     fn as_run(&self) -> Run {
         Run { held: Some(self.held.clone()), ..self.run.expected(self.held.since) }
-    }
-}
-
-/// A group that a list calls failed may be looked at for the reason.
-fn only_the_look_tells(seen: &mut Seen) {
-    if !seen.in_full {
-        seen.run.phase = RunPhase::Live;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     ContainerInstancesHost,
@@ -26,6 +26,9 @@ const LISTS: Duration = Duration::from_secs(2);
 
 /// Where Azure lets us read only so many times more, everything takes so many times as long.
 const LOW: [(u64, u32); 2] = [(25, 10), (100, 4)];
+
+/// How long all looks after a list may take together.
+const ASIDE: Duration = Duration::from_secs(15);
 
 /// Looks in flight at once.
 const AT_ONCE: usize = 8;
@@ -49,9 +52,13 @@ impl ContainerInstancesHost {
         if self.ledger().listed(ours, begun) > 0 {
             self.quota.group_is_gone();
         }
-        self.look_at_single_ones(slower).await;
-        self.settle_doubts().await;
-        self.ask_for_operations().await;
+        let aside = async {
+            self.look_at_single_ones(slower).await;
+            self.settle_doubts().await;
+            self.ask_for_operations().await;
+        };
+        // What is not looked at in this time is looked at after the next list; the loop does not wait for it.
+        let _ = timeout(ASIDE, aside).await;
         Ok(())
     }
 

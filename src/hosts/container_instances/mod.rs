@@ -8,6 +8,7 @@
 //! Azure tells of no change: groups are listed every other second at most, and looked at one by one where it matters. What
 //! we asked for ourselves is expected until the list shows it. docs/decisions/0020-container-instances.md has the reasons.
 
+mod clear;
 mod group;
 mod ledger;
 mod logs;

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Of the counts, these limit groups.
+/// With room for so many groups, nobody has to count any more.
+const PLENTY: u64 = 30;
+
+/// Of Azure's counts, these limit groups.
 const GROUPS: &str = "ContainerGroups";
 const CORES: &str = "StandardCores";
 
@@ -23,11 +26,15 @@ pub(super) struct Quota(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Azure's words, while there is none.
+    /// Azure's words, while room is short.
     short: Option<String>,
+    /// How many groups may be tried before the count is asked for again.
+    permits: u64,
     /// When to ask next.
     ask_at: Option<Instant>,
-    /// How often it was refused since it last worked.
+    /// Whether it was asked for since the last refusal.
+    asked: bool,
+    /// How often it was refused in spite of the count.
     refusals: u32,
 }
 
@@ -47,7 +54,7 @@ impl Quota {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is no room, so that what has ended should go soon.
+    /// Whether room is short, so that what has ended should go soon.
     pub(super) fn is_short(&self) -> bool {
         self.state().short.is_some()
     }
@@ -56,30 +63,40 @@ impl Quota {
     pub(super) fn gate(&self) -> Gate {
         let mut state = self.state();
         let Some(message) = state.short.clone() else { return Gate::Open };
+        if let Some(left) = state.permits.checked_sub(1) {
+            state.permits = left;
+            return Gate::Open;
+        }
         let now = Instant::now();
         if state.ask_at.is_some_and(|at| now < at) {
             return Gate::Closed(message);
         }
         state.ask_at = Some(now + FIRST_WAIT);
+        state.asked = true;
         Gate::Ask(message)
     }
 
-    /// Azure has refused a group.
+    /// Azure has refused a group. What was in flight together is refused together: that is one refusal.
     pub(super) fn refused(&self, message: &str) {
         let mut state = self.state();
-        let wait = FIRST_WAIT * 2u32.pow(state.refusals.min(10));
-        // What was in flight together is refused together: that is one refusal.
-        if state.short.is_none() {
-            state.refusals = state.refusals.saturating_add(1);
+        if state.short.is_none() || state.asked {
+            let wait = FIRST_WAIT * 2u32.pow(state.refusals.min(10));
             state.ask_at = Some(Instant::now() + wait.min(LONGEST_WAIT));
+            state.refusals = state.refusals.saturating_add(1);
+            state.asked = false;
         }
+        state.permits = 0;
         state.short = Some(message.to_owned());
     }
 
-    /// By its count, there is room. It may be mistaken: other limits are not counted.
-    pub(super) fn has_room(&self) {
+    /// Azure's count has room for so many groups, whoever asked for it included. It may be mistaken: other limits are not
+    /// counted.
+    pub(super) fn has_room(&self, groups: u64) {
         let mut state = self.state();
-        state.short = None;
+        state.permits = groups.saturating_sub(1);
+        if groups > PLENTY {
+            state.short = None;
+        }
     }
 
     /// Azure has taken a group.
@@ -95,15 +112,19 @@ impl Quota {
     }
 }
 
-/// Whether the region has room for another group of so many cores, by Azure's count of usages.
-pub(super) fn fits(usages: &Value, cores: f64) -> bool {
+/// How many more groups of so many cores the region has room for, by Azure's count of usages.
+pub(super) fn room(usages: &Value, cores: f64) -> u64 {
     let list = usages["value"].as_array().map(Vec::as_slice).unwrap_or_default();
     let left = |name: &str| {
         let usage = list.iter().find(|usage| usage["name"]["value"] == name)?;
-        Some(usage["limit"].as_f64()? - usage["currentValue"].as_f64()?)
+        Some((usage["limit"].as_f64()? - usage["currentValue"].as_f64()?).max(0.0))
     };
     // What is not counted is no hindrance.
-    left(GROUPS).is_none_or(|left| left >= 1.0) && left(CORES).is_none_or(|left| left >= cores)
+    let groups = left(GROUPS).unwrap_or(f64::MAX);
+    let by_cores = if cores > 0.0 { left(CORES).map_or(f64::MAX, |left| left / cores) } else { f64::MAX };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Saturates, and is not negative.
+    let room = groups.min(by_cores) as u64;
+    room
 }
 
 #[cfg(test)]
@@ -112,20 +133,40 @@ mod tests {
 
     use super::*;
 
+    fn ask() -> Gate {
+        Gate::Ask("full".to_owned())
+    }
+
+    fn closed() -> Gate {
+        Gate::Closed("full".to_owned())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn without_room_the_count_is_asked_for_now_and_then_and_at_once_when_a_group_is_gone() {
         let quota = Quota::default();
         assert_eq!(quota.gate(), Gate::Open);
         quota.refused("full");
         quota.refused("full");
-        assert_eq!(quota.gate(), Gate::Closed("full".to_owned()));
+        assert_eq!(quota.gate(), closed());
         tokio::time::advance(FIRST_WAIT).await;
-        assert_eq!(quota.gate(), Gate::Ask("full".to_owned()));
-        assert_eq!(quota.gate(), Gate::Closed("full".to_owned()));
+        assert_eq!((quota.gate(), quota.gate()), (ask(), closed()));
         quota.group_is_gone();
-        assert_eq!(quota.gate(), Gate::Ask("full".to_owned()));
-        quota.has_room();
-        assert_eq!(quota.gate(), Gate::Open);
+        assert_eq!(quota.gate(), ask());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_start_as_there_is_room_for() {
+        let quota = Quota::default();
+        quota.refused("full");
+        quota.group_is_gone();
+        assert_eq!(quota.gate(), ask());
+        quota.has_room(3);
+        assert_eq!([quota.gate(), quota.gate(), quota.gate()], [Gate::Open, Gate::Open, closed()]);
+        assert!(quota.is_short());
+        quota.group_is_gone();
+        assert_eq!(quota.gate(), ask());
+        quota.has_room(PLENTY + 1);
+        assert!(!quota.is_short());
     }
 
     #[tokio::test(start_paused = true)]
@@ -133,13 +174,13 @@ mod tests {
         let quota = Quota::default();
         let mut waits = Vec::new();
         for _ in 0..6 {
-            quota.refused("subnet is full");
+            quota.refused("full");
             let before = Instant::now();
-            while quota.gate() != Gate::Ask("subnet is full".to_owned()) {
+            while quota.gate() != ask() {
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
             waits.push(before.elapsed().as_secs());
-            quota.has_room();
+            quota.has_room(1);
         }
         assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
     }
@@ -151,9 +192,10 @@ mod tests {
                 {"name": {"value": "ContainerGroups"}, "currentValue": groups, "limit": 20},
                 {"name": {"value": "StandardCores"}, "currentValue": cores, "limit": 100.0}]})
         };
-        assert!(fits(&usages(19.0, 98.0), 2.0));
-        assert!(!fits(&usages(20.0, 10.0), 2.0));
-        assert!(!fits(&usages(1.0, 99.0), 2.0));
-        assert!(fits(&json!({}), 2.0));
+        assert_eq!(room(&usages(18.0, 10.0), 2.0), 2);
+        assert_eq!(room(&usages(20.0, 10.0), 2.0), 0);
+        assert_eq!(room(&usages(1.0, 99.0), 2.0), 0);
+        assert_eq!(room(&usages(25.0, 0.0), 2.0), 0);
+        assert!(room(&json!({}), 2.0) > PLENTY);
     }
 }

@@ -5,8 +5,6 @@
 //! process ends, so does the hold, and the next one starts the run from the beginning: its registration is ours and not
 //! online, and gets another key. Once its group exists it is never made ready again.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,7 +12,7 @@ use super::{
     ContainerInstancesHost,
     group::{self, Grant, GroupSettings, MadeGroup},
     ledger::HeldRun,
-    quota::{Gate, fits},
+    quota::{Gate, room},
     refusal::quota_fix,
     secrets, tags,
 };
@@ -27,10 +25,6 @@ use crate::{
 
 /// The shortest text that is recognized as a token; a shorter one may stand in a group by chance.
 const SHORTEST_TOKEN: usize = 8;
-
-/// Whoever holds a run may have been replaced after this time (the planner lets others begin after a minute), so that
-/// nothing is begun then.
-const HOLDS: Duration = Duration::from_secs(45);
 
 impl ContainerInstancesHost {
     pub(super) async fn start_run(&self, run: &StartRun) -> Result<Started, HostError> {
@@ -75,17 +69,13 @@ impl ContainerInstancesHost {
 
     pub(super) async fn equip_held(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
         // Whatever comes of it: if it fails, the run is started from the beginning.
-        let HeldRun { run, held } = self.ledger().held.remove(name).ok_or_else(|| gone(name))?;
-        let now = Timestamp::now();
-        if now > held.since + HOLDS {
-            let message = format!("the agent \"{name}\" took too long to be made ready; a later pass begins anew");
-            return Err(HostError::Unavailable(message));
-        }
+        let HeldRun { run, .. } = self.ledger().held.remove(name).ok_or_else(|| gone(name))?;
         if self.is_there(&run).await? {
             let message = format!("another process has made the container group \"{name}\" meanwhile");
             return Err(HostError::Unavailable(message));
         }
         self.pass_quota(&run).await?;
+        let now = Timestamp::now();
         let made = self.make(&run, Grant::Files(files), now)?;
         self.put(&run, &made, now).await
     }
@@ -127,15 +117,17 @@ impl ContainerInstancesHost {
                     self.aci.subscription_id, self.aci.region
                 );
                 let cores = self.make(run, Grant::Files(&AgentFiles::new()), Timestamp::now())?;
-                match self.arm.get(&path).await {
-                    Ok(usages) if !fits(&usages, group::cores(&cores.body)) => message,
-                    // Without the right to see the count, there is only trying.
-                    Ok(_) | Err(ArmError::Refused { .. }) => {
-                        self.quota.has_room();
-                        return Ok(());
-                    }
-                    Err(_) => message,
+                let room = match self.arm.get(&path).await {
+                    Ok(usages) => room(&usages, group::cores(&cores.body)),
+                    // Without the right to see the count, there is only trying, one at a time.
+                    Err(ArmError::Refused { .. }) => 1,
+                    Err(_) => 0,
+                };
+                if room > 0 {
+                    self.quota.has_room(room);
+                    return Ok(());
                 }
+                message
             }
         };
         Err(self.no_room(&run.name, &message))

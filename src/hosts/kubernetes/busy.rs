@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
@@ -14,12 +13,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{
-    KubernetesHost,
-    failure::refused,
-    keep::{PATCHES_AT_ONCE, is_gone},
-    keys,
-};
+use super::{KubernetesHost, failure::refused, keys, patches};
 use crate::{
     cluster::{ErrorKind, call},
     hosts::HostError,
@@ -46,24 +40,17 @@ impl KubernetesHost {
             let what = format!("mark the pod \"{name}\" in namespace \"{}\" as busy", self.namespace);
             call(&what, api.patch(&name, &PatchParams::default(), &patch)).await
         });
-        let mut results = futures::stream::iter(patches).buffer_unordered(PATCHES_AT_ONCE);
-        let mut outcome = Ok(());
-        while let Some(result) = results.next().await {
-            match result {
-                Err(error) if is_gone(&error) => {}
-                Err(error) if error.kind == ErrorKind::Forbidden => {
-                    let mut marks = self.marks();
-                    marks.refused = Some(Instant::now());
-                    if !std::mem::replace(&mut marks.told, true) {
-                        tracing::warn!(fix = error.fix, "nothing keeps busy agents from being evicted: {error}");
-                    }
-                    return Ok(());
+        match patches::make(patches).await {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                let mut marks = self.marks();
+                marks.refused = Some(Instant::now());
+                if !std::mem::replace(&mut marks.told, true) {
+                    tracing::warn!(fix = error.fix, "nothing keeps busy agents from being evicted: {error}");
                 }
-                Err(error) if outcome.is_ok() => outcome = Err(refused(error, &self.namespace)),
-                _ => {}
+                Ok(())
             }
+            made => made.map_err(|error| refused(error, &self.namespace)),
         }
-        outcome
     }
 
     /// The pods of these runs that go on and are not marked, with their uids.

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api,
@@ -18,15 +17,12 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Credential, KubernetesHost, failure::refused, job, runs::FailedJob};
+use super::{Credential, KubernetesHost, failure::refused, job, patches, runs::FailedJob};
 use crate::{
-    cluster::{ClusterError, ErrorKind, call},
+    cluster::call,
     core::{LONGEST_BACK_OFF, Retention},
     hosts::HostError,
 };
-
-/// How many Jobs or pods are patched at once.
-pub(super) const PATCHES_AT_ONCE: usize = 8;
 
 /// How long tidying waits after it failed; it is never urgent.
 const TIDY_PAUSE: Duration = Duration::from_secs(60);
@@ -92,16 +88,7 @@ impl KubernetesHost {
                 call(&what, api.patch(&name, &PatchParams::default(), &patch)).await
             })
         });
-        let mut results = futures::stream::iter(patches).buffer_unordered(PATCHES_AT_ONCE);
-        let mut outcome = Ok(());
-        while let Some(result) = results.next().await {
-            match result {
-                Err(error) if is_gone(&error) => {}
-                Err(error) if outcome.is_ok() => outcome = Err(refused(error, &self.namespace)),
-                _ => {}
-            }
-        }
-        outcome
+        patches::make(patches).await.map_err(|error| refused(error, &self.namespace))
     }
 
     pub(super) fn chores(&self) -> MutexGuard<'_, Chores> {
@@ -109,32 +96,9 @@ impl KubernetesHost {
     }
 }
 
-/// Whether the object is gone, or another one has its name by now: to the API server a patch with the uid of the former one
-/// is an attempt to change what never changes.
-pub(super) fn is_gone(error: &ClusterError) -> bool {
-    match error.kind {
-        ErrorKind::NotFound | ErrorKind::Conflict => true,
-        ErrorKind::Invalid => error.message.contains("metadata.uid: Invalid value"),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_namesake_of_a_failed_job_is_no_trouble() {
-        let says = |kind, message: &str| is_gone(&ClusterError { kind, message: message.to_owned(), fix: None });
-        let uid =
-            "Job.batch \"a\" is invalid: [metadata.uid: Invalid value: \"u\": field is immutable, spec.selector: …]";
-        assert!(says(ErrorKind::Invalid, uid));
-        assert!(!says(
-            ErrorKind::Invalid,
-            "Job.batch \"a\" is invalid: spec.ttlSecondsAfterFinished: Invalid value: -1"
-        ));
-        assert!(says(ErrorKind::NotFound, "") && !says(ErrorKind::Busy, ""));
-    }
 
     #[test]
     fn failed_jobs_are_kept_at_least_as_long_as_the_longest_back_off() {

@@ -20,6 +20,7 @@ mod grips;
 mod job;
 mod keep;
 mod keys;
+mod patches;
 mod prepare;
 mod render;
 mod runs;

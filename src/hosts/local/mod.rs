@@ -50,7 +50,7 @@ const START_SCRIPT: &str = include_str!("../../../linux/start.sh");
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long an agent that is stopped may take to put away its registration.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How often the end of all runs is looked for.
 const WAIT_INTERVAL: Duration = Duration::from_millis(200);

@@ -204,9 +204,7 @@ fn volumes_and_folders_of_the_template_are_not_in_the_way() {
 
 #[test]
 fn identity_registry_and_subnet_come_from_the_settings() {
-    let mut scene = Scene::new("identity: {type: SystemAssigned}");
-    scene.agent.container_group =
-        GroupTemplate::parse(Path::new("g"), "identity: {type: SystemAssigned}\nproperties: {}").ok();
+    let mut scene = Scene::new("identity: {type: SystemAssigned}\nproperties: {}");
     scene.aci.subnet_id = Some("/subnets/a".to_owned());
     scene.aci.registry = Some(Registry {
         server: "contoso.azurecr.io".to_owned(),

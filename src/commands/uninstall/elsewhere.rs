@@ -1,0 +1,65 @@
+//! `uninstall --config`: gives up an installation that has no cluster, by its configuration.
+
+use std::{io::Write, path::Path};
+
+use super::{
+    super::{Exit, Failure, serve::refused},
+    Args, DryRun, confirm, say,
+};
+use crate::{
+    config::{Config, Environment},
+    orchestrator::{Holding, Retirement, ServeError},
+};
+
+/// Gives up all that this configuration has made.
+pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, Failure> {
+    let config = Config::load(&Environment::of_this_process(), path).map_err(refused)?;
+    let retirement = Retirement::of(config).await.map_err(failed)?;
+    let holdings = retirement.look().await.map_err(failed)?;
+    if holdings.iter().all(Holding::is_nothing) {
+        say(format!("nothing of this installation is in {}", retirement.place()));
+        return Ok(Exit::Done);
+    }
+    say(format!("this goes from {} and from Azure DevOps:", retirement.place()));
+    for holding in holdings.iter().filter(|holding| !holding.is_nothing()) {
+        say(format!("  {}", in_words(holding)));
+    }
+    if args.dry_run != DryRun::None {
+        return Ok(Exit::Done);
+    }
+    let busy: usize = holdings.iter().map(|holding| holding.busy.len()).sum();
+    if busy > 0 && !args.drain && !args.force {
+        let fix = "--drain waits for them; --force ends them and fails their pipeline jobs".to_owned();
+        return Err(Failure::new(Exit::Failed, format!("{busy} agents are at work"), Some(fix)));
+    }
+    if !args.yes && !confirm("Remove all of this? (An orchestrator that still runs has to be stopped first.)")? {
+        return Err(Failure::new(Exit::Failed, "nothing was changed", None));
+    }
+    let left =
+        retirement.go(args.force, args.timeout, |what| say(format!("waiting for {what}"))).await.map_err(failed)?;
+    let left: Vec<_> = left.iter().filter(|holding| !holding.is_nothing()).collect();
+    if left.is_empty() {
+        writeln!(std::io::stdout(), "nothing of this installation is left in {}", retirement.place())?;
+        return Ok(Exit::Done);
+    }
+    let is_busy = left.iter().any(|holding| !holding.busy.is_empty());
+    let fix = match is_busy && !args.force {
+        true => "a longer --timeout, or --force",
+        false => {
+            "stop the orchestrator if it still runs, and repeat this; what stays in Azure DevOps can be deleted under Organization settings > Agent pools"
+        }
+    };
+    let causes = left.iter().map(|holding| (format!("still there: {}", in_words(holding)), Some(fix.to_owned())));
+    let exit = if is_busy { Exit::TimedOut } else { Exit::Failed };
+    Err(Failure { exit, causes: causes.collect() })
+}
+
+fn in_words(holding: &Holding) -> String {
+    let Holding { pool, remains, ended, busy } = holding;
+    let at_work = if busy.is_empty() { String::new() } else { format!(" ({} at work)", busy.len()) };
+    format!("pool \"{pool}\": {remains}{at_work}, {ended} that have ended")
+}
+
+fn failed(error: ServeError) -> Failure {
+    Failure::new(Exit::Failed, error.message, error.fix)
+}

@@ -1,0 +1,82 @@
+//! One group that is there: what was seen of it, when, and what was done about it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::observe::Seen;
+use crate::core::{Progress, RunPhase};
+
+/// How old a look may be: at a group whose agent runs, at one that is on its way up, and at one whose job has ended.
+const RUNNING: Duration = Duration::from_secs(15);
+const STARTING: Duration = Duration::from_secs(4);
+const ENDING: Duration = Duration::from_secs(1);
+
+/// When a deletion that did not come about is asked for again.
+const DELETION: Duration = Duration::from_secs(300);
+
+/// A group that is there.
+#[derive(Clone, Debug)]
+pub(in crate::hosts::container_instances) struct Known {
+    pub(in crate::hosts::container_instances) seen: Seen,
+    /// Since when it is known.
+    pub(super) since: Instant,
+    pub(super) looked_at: Option<Instant>,
+    /// Until when its end is near.
+    pub(super) ending_until: Option<Instant>,
+    /// When we deleted it.
+    pub(super) deleted_at: Option<Instant>,
+    pub(in crate::hosts::container_instances) log: Log,
+}
+
+/// What became of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hosts::container_instances) enum Log {
+    Unread,
+    /// It was asked for first at this moment, and is asked for again.
+    Tried(Instant),
+    Kept,
+}
+
+impl Known {
+    pub(super) fn new(mut seen: Seen, since: Instant) -> Self {
+        let looked_at = seen.in_full.then_some(since);
+        // A group that a list calls failed is looked at for the reason before it counts as that.
+        if !seen.in_full {
+            seen.run.phase = RunPhase::Live;
+        }
+        Self { seen, since, looked_at, ending_until: None, deleted_at: None, log: Log::Unread }
+    }
+
+    /// A list tells how far its provisioning is; what a look has told stays.
+    pub(super) fn listed(mut self, seen: Seen) -> Self {
+        if seen.in_full {
+            self.looked_at = Some(Instant::now());
+            self.seen = seen;
+        } else {
+            if self.seen.provisioning != seen.provisioning && !self.has_ended() {
+                self.looked_at = None;
+            }
+            self.seen.provisioning = seen.provisioning;
+        }
+        self
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.seen.in_full && self.seen.run.phase != RunPhase::Live
+    }
+
+    /// Whether it is being deleted, and that is no longer in doubt.
+    pub(in crate::hosts::container_instances) fn is_going(&self) -> bool {
+        self.seen.is_going() || self.deleted_at.is_some_and(|at| at.elapsed() < DELETION)
+    }
+
+    /// How old a look at it may be.
+    pub(super) fn look_after(&self, now: Instant) -> Duration {
+        match self.seen.run.progress {
+            _ if self.ending_until.is_some_and(|until| now < until) => ENDING,
+            Progress::Running => RUNNING,
+            Progress::Pending | Progress::Placed | Progress::Ended => STARTING,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where Azure has no room, or wants to be left alone.
+
+use std::time::{Duration, Instant};
+
+use kubectl_ado::sandbox::azure::{AzureFaultKind, AzureRules};
+
+use crate::stage::{By, Stage, calls, in_time};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_twenty_is_filled_waited_for_and_drained() {
+    for (quota_status, by) in [(409, By::Token), (503, By::Files)] {
+        let rules = AzureRules { groups_per_region: 20, quota_status, ..AzureRules::default() };
+        let stage = Stage::new(rules);
+        let requests = stage.queue(50, "sleep 2");
+        let serve = stage.serve(by).start();
+        in_time("the quota is used up", || stage.azure.peak_groups() == 20).await;
+        serve.says("quota").await;
+        stage.all_are_served_and_nothing_is_left(&requests).await;
+        stage.one_group_for_each(&requests, by);
+        assert_eq!(stage.azure.peak_groups(), 20);
+        let refused = calls(&stage.azure, "PUT") - 50;
+        println!("{by:?}: {refused} refused, calls {:?}", stage.azure.calls());
+        assert!(refused <= 16, "{refused} groups were asked for in vain");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_is_held_to_by_all_calls_of_its_kind() {
+    let stage = Stage::new(AzureRules::default());
+    stage.azure.inject(AzureFaultKind::Throttled(Duration::from_secs(8)).times(1).on("PUT "));
+    let requests = stage.queue(20, "true");
+    let serve = stage.serve(By::Token).start();
+    let throttled = || stage.azure.answers().get(&429).copied().unwrap_or_default();
+    in_time("a group is throttled", || throttled() == 1).await;
+    let since = Instant::now();
+    let lists = || stage.azure.calls().get("GET containerGroups").copied().unwrap_or_default();
+    // What was in flight together with it is let be.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (puts, listed) = (calls(&stage.azure, "PUT"), lists());
+    while since.elapsed() < Duration::from_secs(7) {
+        assert_eq!(calls(&stage.azure, "PUT"), puts, "after {:?}", since.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let listed = lists() - listed;
+    assert!((2..=5).contains(&listed), "{listed} lists in 6.5 s: reads go on at their own pace");
+    stage.all_are_served_and_nothing_is_left(&requests).await;
+    stage.one_group_for_each(&requests, By::Token);
+    assert_eq!(throttled(), 1);
+    drop(serve);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_orchestrators_at_once_make_no_group_twice() {
+    for by in [By::Token, By::Files] {
+        let stage = Stage::new(AzureRules::default());
+        let requests = stage.queue(20, "true");
+        let both = [stage.serve(by).start(), stage.serve(by).start()];
+        stage.all_are_served_and_nothing_is_left(&requests).await;
+        let history = stage.azure.history();
+        assert!(history.iter().all(|group| group.puts == 1), "{history:?}");
+        println!("{by:?}: {} groups for 20 requests", history.len());
+        // One that was registered anew by the other cannot sign in; its request gets another attempt.
+        let most = if by == By::Token { 20 } else { 40 };
+        assert!((20..=most).contains(&history.len()), "{}", history.len());
+        drop(both);
+    }
+}

@@ -1,0 +1,133 @@
+//! Looking at an orchestrator where no cluster is, and giving up what it has made.
+
+use std::process::{Command, Output};
+
+use kubectl_ado::sandbox::azure::AzureRules;
+use serde_json::Value;
+
+use crate::{
+    stage::{By, Stage, in_time},
+    world::assert_holds_no_token,
+};
+
+/// Runs the plugin beside an orchestrator: with its environment, and with no cluster in reach.
+async fn plugin(stage: &Stage, by: By, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
+    command.args(arguments).env_clear().envs(stage.serve(by).environment());
+    command.current_dir(stage.folder.path());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    for text in [&output.stdout, &output.stderr] {
+        assert_holds_no_token(&String::from_utf8_lossy(text), stage.devops.token(), "what a command says");
+    }
+    output
+}
+
+fn said(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+async fn json(stage: &Stage, arguments: &[&str]) -> Value {
+    let (_, out, err) = said(&plugin(stage, By::Files, &[arguments, &["-o", "json"]].concat()).await);
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}{err}"))
+}
+
+fn ours(stage: &Stage) -> usize {
+    // One was there before us.
+    stage.devops.agents(stage.pool).len() - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file() {
+    let stage = Stage::new(AzureRules::default());
+    let requests = stage.queue(2, "while [[ ! -e \"$HOME/never\" ]]; do sleep 0.2; done");
+    let serve = stage.serve(By::Files).set("STATUS_FILE", stage.folder.path().join("status.json").to_str().unwrap());
+    let serve = serve.start();
+    let address = format!("http://{}", serve.address().await);
+    in_time("both are at work", || stage.at_work(&requests) == 2).await;
+
+    let busy = |status: &Value| status["pools"][0]["busy"] == 2;
+    let mut status = Value::Null;
+    for _ in 0..600 {
+        status = json(&stage, &["status", "--status-from", &address]).await;
+        if busy(&status) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(busy(&status), "{status:#}");
+    assert_eq!((&status["orchestrator"]["host"], &status["healthy"]), (&"aci".into(), &true.into()));
+
+    let jobs = json(&stage, &["jobs", "--status-from", &address]).await;
+    let names: Vec<_> = jobs["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
+    let mut groups = stage.azure.groups();
+    groups.sort_unstable();
+    let mut listed = names.clone();
+    listed.sort_unstable();
+    assert_eq!(listed, groups);
+    let agents = json(&stage, &["agents", "Linux", "--status-from", &address]).await;
+    let at_work = agents["items"].as_array().unwrap().iter().filter(|item| !item["agent"]["request"].is_null()).count();
+    assert_eq!(at_work, 2, "{agents:#}");
+
+    for subject in ["Linux", names[0], &requests[0].to_string()] {
+        let (code, out, err) = said(&plugin(&stage, By::Files, &["explain", subject, "--status-from", &address]).await);
+        assert_eq!(code, 0, "{subject}: {out}{err}");
+        assert!(!out.contains("namespace") && !out.contains("pod "), "it speaks of no cluster: {out}");
+    }
+
+    // The file says the same when the orchestrator is gone, and grows old.
+    let file = stage.folder.path().join("status.json");
+    in_time("the file has both", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        serde_json::from_str::<Value>(&text).is_ok_and(|status| busy(&status))
+    })
+    .await;
+    serve.kill();
+    let (code, out, _) = said(&plugin(&stage, By::Files, &["status", "--status-from", "status.json"]).await);
+    assert!(code == 0 && out.contains("host aci"), "{out}");
+    let (code, _, err) = said(&plugin(&stage, By::Files, &["status", "--status-from", &address]).await);
+    assert_eq!(code, 1);
+    assert!(err.contains("does not answer") && err.contains("fix: "), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_what_a_configuration_has_made() {
+    let stage = Stage::new(AzureRules::default());
+    std::fs::write(stage.folder.path().join("ado.yaml"), "pools: [{name: Linux, templates: [{name: default}]}]\n")
+        .unwrap();
+    let requests = stage.queue(3, "sleep 600");
+    let serve = stage.serve(By::Files).start();
+    in_time("all are at work", || stage.at_work(&requests) == 3).await;
+    serve.kill();
+
+    let uninstall = ["uninstall", "--config", "ado.yaml", "-y"];
+    let (code, _, err) = said(&plugin(&stage, By::Files, &uninstall).await);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("3 agents are at work") && err.contains("fix: --drain"), "{err}");
+    assert_eq!(stage.azure.groups().len(), 3, "and nothing was changed");
+
+    let (code, out, err) = said(&plugin(&stage, By::Files, &[&uninstall[..], &["--dry-run=client"]].concat()).await);
+    assert_eq!((code, stage.azure.groups().len()), (0, 3), "{out}{err}");
+
+    let (code, out, err) = said(&plugin(&stage, By::Files, &[&uninstall[..], &["--force"]].concat()).await);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("nothing of this installation is left in resource group"), "{out}");
+    assert_eq!((stage.azure.groups(), ours(&stage)), (Vec::new(), 0));
+
+    let (code, _, err) = said(&plugin(&stage, By::Files, &uninstall).await);
+    assert_eq!(code, 0, "once more is harmless: {err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_work_are_waited_for_where_that_is_asked_for() {
+    let stage = Stage::new(AzureRules::default());
+    let requests = stage.queue(2, "sleep 3");
+    let serve = stage.serve(By::Token).start();
+    in_time("both are at work", || stage.at_work(&requests) == 2).await;
+    serve.kill();
+    // By the environment alone, as the orchestrator had it.
+    let (code, out, err) = said(&plugin(&stage, By::Token, &["uninstall", "-y", "--drain", "--config"]).await);
+    assert_eq!(code, 0, "{out}{err}");
+    stage.all_are_served_and_nothing_is_left(&requests).await;
+    assert_eq!(ours(&stage), 0, "the placeholder is gone, too");
+}
