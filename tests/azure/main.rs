@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod crowded;
+mod demo;
 mod entra;
 mod example;
 mod killed;
