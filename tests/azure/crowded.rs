@@ -54,8 +54,10 @@ async fn two_orchestrators_at_once_make_no_group_twice() {
     for by in [By::Token, By::Files] {
         let stage = Stage::new(AzureRules::default());
         let requests = stage.queue(20, "true");
-        let both = [stage.serve(by).start(), stage.serve(by).start()];
-        stage.all_are_served_and_nothing_is_left(&requests).await;
+        let quick = "defaults: {startTimeout: 45s, idleTimeout: 5s}\n";
+        let both = [stage.serve_file(by, quick).start(), stage.serve_file(by, quick).start()];
+        in_time("all job requests are served", || stage.finished(&requests) == requests.len()).await;
+        in_time("no agent is left", || stage.azure.running() == 0).await;
         let history = stage.azure.history();
         assert!(history.iter().all(|group| group.puts == 1), "{history:?}");
         println!("{by:?}: {} groups for 20 requests", history.len());

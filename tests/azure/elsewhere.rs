@@ -40,7 +40,7 @@ fn ours(stage: &Stage) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file() {
     let stage = Stage::new(AzureRules::default());
-    let requests = stage.queue(2, "while [[ ! -e \"$HOME/never\" ]]; do sleep 0.2; done");
+    let requests = stage.queue(2, "sleep 600");
     let serve = stage.serve(By::Files).set("STATUS_FILE", stage.folder.path().join("status.json").to_str().unwrap());
     let serve = serve.start();
     let address = format!("http://{}", serve.address().await);
@@ -109,10 +109,19 @@ async fn nothing_is_left_of_what_a_configuration_has_made() {
     let (code, out, err) = said(&plugin(&stage, By::Files, &[&uninstall[..], &["--dry-run=client"]].concat()).await);
     assert_eq!((code, stage.azure.groups().len()), (0, 3), "{out}{err}");
 
-    let (code, out, err) = said(&plugin(&stage, By::Files, &[&uninstall[..], &["--force"]].concat()).await);
+    // Azure DevOps does not let go of agents that it believes at work.
+    let forced = [&uninstall[..], &["--force", "--timeout=3s"]].concat();
+    let (code, out, err) = said(&plugin(&stage, By::Files, &forced).await);
+    assert_eq!((code, stage.azure.groups()), (1, Vec::new()), "{out}{err}");
+    assert!(err.contains("3 other registrations") && err.contains("fix: "), "{err}");
+    for id in requests {
+        stage.devops.cancel(id).unwrap();
+    }
+
+    let (code, out, err) = said(&plugin(&stage, By::Files, &uninstall).await);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("nothing of this installation is left in resource group"), "{out}");
-    assert_eq!((stage.azure.groups(), ours(&stage)), (Vec::new(), 0));
+    assert_eq!(ours(&stage), 0);
 
     let (code, _, err) = said(&plugin(&stage, By::Files, &uninstall).await);
     assert_eq!(code, 0, "once more is harmless: {err}");

@@ -5,6 +5,7 @@
 
 mod crowded;
 mod elsewhere;
+mod demo;
 mod entra;
 mod example;
 mod killed;

@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 use kubectl_ado::config::{Config, Environment};
 use tempfile::TempDir;
 
+mod container_instances;
 mod entra;
 mod good;
 mod job_templates;
