@@ -86,7 +86,7 @@ pub(super) fn online(
             plan.secret = Some((secret, value.clone()));
         }
         _ if token.secret.as_ref().is_some_and(|(name, _)| name == TOKEN_SECRET) => {
-            plan.kept.push(ObjectRef::of(&ours))
+            plan.kept.push(ObjectRef::of(&ours));
         }
         _ => {}
     }
