@@ -97,12 +97,15 @@ impl Known {
         let good = self.token.as_ref().filter(|token| token.expires_at > now);
         let Some(token) = good else {
             return match &self.failure {
-                Some(failure) if since < FAILURE_STANDS => Verdict::Failed(failure.clone()),
+                // A clock that was set back must not make it stand for hours.
+                Some(failure) if (SignedDuration::ZERO..FAILURE_STANDS).contains(&since) => {
+                    Verdict::Failed(failure.clone())
+                }
                 _ => Verdict::Missing,
             };
         };
         let is_short = token.remaining(now) < at_least.max(MARGIN);
-        if is_short && since >= PAUSE.min(self.granted / 2) {
+        if is_short && (since >= PAUSE.min(self.granted / 2) || since.is_negative()) {
             Verdict::Aging(token.clone())
         } else {
             Verdict::Good(token.clone())
@@ -165,6 +168,15 @@ mod tests {
         assert_eq!([word(&slot, 3410, 0), word(&slot, 3431, 0)], ["good", "aging"]);
         assert!(slot.failed(error, at(3600)).is_none());
         assert_eq!([word(&slot, 3610, 0), word(&slot, 3616, 0)], ["failed", "missing"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        let slot = Slot::default();
+        assert!(slot.failed(EntraError::new(Vec::new(), String::new()), at(0)).is_none());
+        assert_eq!([word(&slot, 10, 0), word(&slot, -3600, 0)], ["failed", "missing"]);
+        let slot = holding(240);
+        assert_eq!(word(&slot, -60, 0), "aging");
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Credential {
             }
             Err(error) => match slot.failed(error.clone(), Timestamp::now()) {
                 Some(old) => {
-                    warn!(until = %old.expires_at, fix = error.fix(), "the token is not renewed and the old one is used: {}", error.one_line());
+                    let (until, fix, said) = (old.expires_at, error.fix(), error.one_line());
+                    warn!(%until, fix, "the token is not renewed and the old one is used: {said}");
                     Ok(old)
                 }
                 None => Err(error),

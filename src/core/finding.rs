@@ -78,7 +78,8 @@ codes! {
     TokenRejected = 101, Error, "TokenRejected", "Azure DevOps does not accept the token",
         "The token is wrong, has expired, was revoked, or belongs to another organization. Azure DevOps answers 401, or sends a \
          sign-in page (203, 302). The orchestrator goes on trying and starts no agents meanwhile. Make a new token with the scope \
-         \"Agent Pools (read, manage)\" and store it with `kubectl ado auth set`; a restart is not needed.";
+         \"Agent Pools (read, manage)\" and store it with `kubectl ado auth set`; a restart is not needed. With `authentication: entra` \
+         the identity has to be a user of the organization (Organization settings, Users), and Entra has to give it a token.";
     TokenLacksRights = 102, Error, "TokenLacksRights", "the token may not do what is needed",
         "The token is accepted but not enough: it lacks the scope \"Agent Pools (read, manage)\", or its owner is not an \
          administrator of the agent pool (Organization settings, Agent pools, Security).";

@@ -426,3 +426,29 @@ fn help_is_as_it_is_written_down() {
         insta::assert_snapshot!(format!("help_{command}"), String::from_utf8(output.stdout).unwrap());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_entra_no_secret_is_made_and_the_account_is_that_of_a_workload_identity() {
+    let place = Place::new("entra").await;
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let flags = ["--org", "https://dev.azure.com/contoso", "--pool", "Linux", "--entra-client-id", id];
+    let arguments = [&["install", "-n", place.name(), "--dry-run=client", "-o", "json"][..], &flags].concat();
+    let said = place.ado_as(None, &arguments).ends(0);
+    assert_eq!(said.err, "");
+    let list: Value = serde_json::from_str(&said.out).unwrap();
+    let items = list["items"].as_array().unwrap();
+    let of_kind = |kind: &str| items.iter().find(|item| item["kind"] == kind);
+    assert!(of_kind("Secret").is_none());
+    let account = of_kind("ServiceAccount").unwrap();
+    assert_eq!(account["metadata"]["annotations"]["azure.workload.identity/client-id"], id);
+    let template = &of_kind("Deployment").unwrap()["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["azure.workload.identity/use"], "true");
+    assert!(!template.to_string().contains("ORG_PAT_FILE"));
+    let config: Value =
+        serde_yaml::from_str(of_kind("ConfigMap").unwrap()["data"]["ado.yaml"].as_str().unwrap()).unwrap();
+    assert_eq!(config["organization"]["authentication"], "entra");
+    place.plane.apply(place.name(), &said.out).unwrap();
+
+    let refused = place.ado_as(None, &["install", "--dry-run=client", "--entra-client-id", "mine"]).ends(2);
+    assert!(refused.err.contains("client id"), "{}", refused.err);
+}

@@ -131,6 +131,16 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// Waits until this stands in its log, and gives all of that.
+    pub(crate) async fn says(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "it does not say {text:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.log()
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
