@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
 
 mod crowded;
+mod demo;
 mod entra;
 mod example;
 mod killed;

@@ -93,6 +93,7 @@ impl Shape {
             }
             Self::Map(shape) => {
                 let Value::Object(members) = value else { return wrong("an object") };
+                members.retain(|_, member| !member.is_null());
                 members.iter_mut().try_for_each(|(name, member)| shape.check(member, &within(path, name)))
             }
             Self::Object(kind, fields) => {

@@ -112,6 +112,16 @@ fn a_deleted_group_is_gone_when_its_process_has_ended() {
 }
 
 #[test]
+fn a_deletion_that_takes_no_time_is_done_at_once_if_nothing_runs() {
+    let mut groups = Groups::new("s", AzureRules { deletion: Duration::ZERO, ..rules() });
+    let process = run(&mut groups, "one", body(), 0.0);
+    run(&mut groups, "two", body(), 0.0);
+    groups.ended(process, 0, at(3.0));
+    assert!(matches!(groups.delete("g", "one", at(4.0)), Ok(Accepted::Done(Some(_)))));
+    assert!(matches!(groups.delete("g", "two", at(4.0)), Ok(Accepted::GoingOn(_))));
+}
+
+#[test]
 fn a_name_can_be_used_again_and_is_another_group_then() {
     let mut groups = groups();
     let process = run(&mut groups, "one", body(), 0.0);
