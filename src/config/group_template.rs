@@ -154,7 +154,7 @@ fn check_container(container: &Field<'_>) {
     match map.get("name") {
         Some(name) => drop(name.text(container_name)),
         None => {
-            map.field().report(Wrong::new("has no name").mend("add the key `name`; the agent's container is `agent`"))
+            map.field().report(Wrong::new("has no name").mend("add the key `name`; the agent's container is `agent`"));
         }
     }
     let Some(properties) = map.get("properties").and_then(|field| field.any_map()) else { return };

@@ -2,6 +2,7 @@
 //! original's README, a stand-in for Azure whose groups really run, and a stand-in for Azure DevOps. No cluster anywhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
 
 mod crowded;
 mod elsewhere;

@@ -42,7 +42,7 @@ impl ContainerInstancesHost {
         }
         let begun = Instant::now();
         let list = self.arm.list(&self.groups_path()).await;
-        let list = list.map_err(|error| self.refused(error, "list the container groups", &[]))?;
+        let list = list.map_err(|error| self.refused(&error, "list the container groups", &[]))?;
         let now = Timestamp::now();
         let ours = list.iter().filter_map(|group| match self.whose(group) {
             (name, Whose::Ours(tagged)) => Some(seen(&name, *tagged, group, now)),

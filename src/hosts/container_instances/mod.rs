@@ -92,7 +92,7 @@ impl ContainerInstancesHost {
         self.agents.keys().map(|(pool, _)| pool.as_str())
     }
 
-    fn refused(&self, error: ArmError, what: &str, secrets: &[SecretString]) -> HostError {
+    fn refused(&self, error: &ArmError, what: &str, secrets: &[SecretString]) -> HostError {
         refusal::refusal(error, what, &self.aci, secrets)
     }
 }

@@ -14,12 +14,12 @@ pub(super) fn is_transition(error: &ArmError) -> bool {
 }
 
 /// `what` says what was tried, after "cannot". `secrets` are never repeated, whatever Azure repeats.
-pub(super) fn refusal(error: ArmError, what: &str, aci: &AciConfig, secrets: &[SecretString]) -> HostError {
+pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[SecretString]) -> HostError {
     let message = scrub(&format!("cannot {what}: {error}"), secrets);
-    let (reason, fix) = match &error {
+    let (reason, fix) = match error {
         ArmError::Credential { fix, .. } => ("unauthorized", Some(fix.clone())),
         ArmError::Unreachable(_) | ArmError::Throttled { .. } => return HostError::Unavailable(message),
-        _ if is_transition(&error) => return HostError::Unavailable(message),
+        _ if is_transition(error) => return HostError::Unavailable(message),
         _ if error.is_quota() => ("quota", Some(quota_fix(aci))),
         ArmError::Refused { status, code, .. } => match (status, code.as_str()) {
             // Of Azure Policy: an admission rule, and no lack of rights.

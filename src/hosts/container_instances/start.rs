@@ -85,7 +85,7 @@ impl ContainerInstancesHost {
         let name = run.name.as_str();
         let look = self.look_at(name).await;
         let look =
-            look.map_err(|error| self.refused(error, &format!("look for the container group \"{name}\""), &[]))?;
+            look.map_err(|error| self.refused(&error, &format!("look for the container group \"{name}\""), &[]))?;
         let collision = |owner| Err(HostError::Collision { name: name.to_owned(), owner });
         match look {
             None => Ok(false),
@@ -166,7 +166,7 @@ impl ContainerInstancesHost {
                     self.quota.refused(&said);
                     return Err(self.no_room(name, &said));
                 }
-                Err(self.refused(error, &format!("create the container group \"{name}\""), &secrets))
+                Err(self.refused(&error, &format!("create the container group \"{name}\""), &secrets))
             }
         }
     }

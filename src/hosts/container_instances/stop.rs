@@ -38,7 +38,7 @@ impl ContainerInstancesHost {
         if stop.reason == StopReason::NotNeeded {
             let look = self.look_at(name).await;
             let look =
-                look.map_err(|error| self.refused(error, &format!("look at the container group \"{name}\""), &[]))?;
+                look.map_err(|error| self.refused(&error, &format!("look at the container group \"{name}\""), &[]))?;
             let Some(Ok(now)) = look else { return Ok(()) };
             seen = now;
             self.ledger().looked(name, Some(seen.clone()));
@@ -70,7 +70,7 @@ impl ContainerInstancesHost {
                 let message = format!("the container group \"{name}\" is still on its way; it is deleted later");
                 return Err(HostError::Unavailable(message));
             }
-            Err(error) => return Err(self.refused(error, &format!("delete the container group \"{name}\""), &[])),
+            Err(error) => return Err(self.refused(&error, &format!("delete the container group \"{name}\""), &[])),
         }
         let mut ledger = self.ledger();
         ledger.deleted(name, *created_at, Timestamp::now());
@@ -110,7 +110,7 @@ impl ContainerInstancesHost {
     async fn read_log(&self, seen: &Seen) -> Result<(), HostError> {
         let path =
             format!("{}/containers/{}/logs?tail={}", self.group_path(&seen.run.name), seen.container, logs::LINES);
-        let answer = self.arm.get(&path).await.map_err(|error| self.refused(error, "read the agent's log", &[]))?;
+        let answer = self.arm.get(&path).await.map_err(|error| self.refused(&error, "read the agent's log", &[]))?;
         let mut hidden = Vec::new();
         hidden.extend(self.token.current().await.ok());
         if let Some(agent) = self.agents.get(&(seen.run.pool.clone(), seen.run.template.clone())) {
