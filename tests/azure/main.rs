@@ -5,8 +5,8 @@
 #![allow(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
 
 mod crowded;
-mod elsewhere;
 mod demo;
+mod elsewhere;
 mod entra;
 mod example;
 mod killed;
