@@ -176,7 +176,7 @@ mod tests {
         assert!(slot.failed(EntraError::new(Vec::new(), String::new()), at(0)).is_none());
         assert_eq!([word(&slot, 10, 0), word(&slot, -3600, 0)], ["failed", "missing"]);
         let slot = holding(240);
-        assert_eq!(word(&slot, -60, 0), "aging");
+        assert_eq!(word(&slot, -30, 0), "aging");
     }
 
     #[test]
