@@ -189,6 +189,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value)] // It reads better where it is called.
     fn look(provisioning: &str, state: Option<&str>, container: Value, events: Value) -> Seen {
         let tagged = Tagged {
             pool: "p".to_owned(),
