@@ -1,8 +1,11 @@
 //! Looking at an orchestrator where no cluster is, and giving up what it has made.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
 
-use kubectl_ado::sandbox::azure::AzureRules;
+use kubectl_ado::sandbox::{Rules, azure::AzureRules};
 use serde_json::Value;
 
 use crate::{
@@ -53,7 +56,7 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
         if busy(&status) {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(busy(&status), "{status:#}");
     assert_eq!((&status["orchestrator"]["host"], &status["healthy"]), (&"aci".into(), &true.into()));
@@ -92,7 +95,9 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_what_a_configuration_has_made() {
-    let stage = Stage::new(AzureRules::default());
+    // Azure DevOps does not let go of agents that it believes at work; here it does so sooner.
+    let rules = Rules { cancel_timeout: Duration::from_secs(1), ..Rules::default() };
+    let stage = Stage::by(AzureRules::default(), rules);
     std::fs::write(stage.folder.path().join("ado.yaml"), "pools: [{name: Linux, templates: [{name: default}]}]\n")
         .unwrap();
     let requests = stage.queue(3, "sleep 600");
@@ -109,14 +114,12 @@ async fn nothing_is_left_of_what_a_configuration_has_made() {
     let (code, out, err) = said(&plugin(&stage, By::Files, &[&uninstall[..], &["--dry-run=client"]].concat()).await);
     assert_eq!((code, stage.azure.groups().len()), (0, 3), "{out}{err}");
 
-    // Azure DevOps does not let go of agents that it believes at work.
     let forced = [&uninstall[..], &["--force", "--timeout=3s"]].concat();
     let (code, out, err) = said(&plugin(&stage, By::Files, &forced).await);
     assert_eq!((code, stage.azure.groups()), (1, Vec::new()), "{out}{err}");
     assert!(err.contains("3 other registrations") && err.contains("fix: "), "{err}");
-    for id in requests {
-        stage.devops.cancel(id).unwrap();
-    }
+    requests.iter().for_each(|id| stage.devops.cancel(*id).unwrap());
+    in_time("the jobs are given up", || stage.finished(&requests) == 3).await;
 
     let (code, out, err) = said(&plugin(&stage, By::Files, &uninstall).await);
     assert_eq!(code, 0, "{out}{err}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kubectl_ado::sandbox::{
-    AgentSpec, JobResult, JobSpec, Sandbox, Settings,
+    AgentSpec, JobResult, JobSpec, Rules, Sandbox, Settings,
     azure::{AzureRules, AzureSandbox, AzureSettings, GroupRecord},
 };
 use tempfile::TempDir;
@@ -45,8 +45,13 @@ impl By {
 
 impl Stage {
     pub(crate) fn new(rules: AzureRules) -> Self {
+        Self::by(rules, Rules::default())
+    }
+
+    /// One whose organization goes by these numbers.
+    pub(crate) fn by(rules: AzureRules, of_organization: Rules) -> Self {
         let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_kubectl-ado")));
-        let settings = Settings { agent_program: program, ..Settings::default() };
+        let settings = Settings { agent_program: program, rules: of_organization, ..Settings::default() };
         let devops = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).unwrap();
         let azure = AzureSandbox::start(AzureSettings { rules, ..AzureSettings::default() }).unwrap();
         let pool = devops.add_pool("Linux").unwrap();
