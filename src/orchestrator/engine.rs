@@ -229,6 +229,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             self.limit_by_parallel_jobs(&mut snapshot).await;
             decided = plan(&self.policy, &snapshot, now);
         }
+        if let Some(name) = self.recipes.take_registered() {
+            let is_there = |change: &AgentChange| matches!(change, AgentChange::Register(it) if it.name == name);
+            decided.agents.retain(|action| !is_there(&action.change));
+        }
         self.journal.planned(&decided);
         self.set_next_polls(&indices, &decided);
         for pool in &decided.pools {

@@ -54,6 +54,8 @@ pub(super) struct Recipes {
     carries: Carries,
     /// How often there was no answer, one after the other.
     unanswered: u32,
+    /// The placeholder that a trial has registered, until somebody has taken note.
+    registered: Option<String>,
 }
 
 impl Recipes {
@@ -79,6 +81,11 @@ impl Recipes {
             }
         }
         changed
+    }
+
+    /// The placeholder that the last trial has registered, which no view shows yet.
+    pub(super) fn take_registered(&mut self) -> Option<String> {
+        self.registered.take()
     }
 
     fn is_due(&self, policy: &Policy) -> bool {
@@ -110,7 +117,10 @@ impl Recipes {
         let Some((pool, agent, placeholder)) = candidates.next() else { return std::mem::take(&mut self.carries) };
         let proof = timeout(PATIENCE, azure_devops.prove(pool, agent, &placeholder)).await;
         let failed = match proof {
-            Ok(Proof { failed, .. }) => failed,
+            Ok(Proof { agent: tried_on, failed }) => {
+                self.registered = tried_on.filter(|_| agent.is_none()).map(|_| placeholder.name.clone());
+                failed
+            }
             Err(_) => Some((ProofStep::SignIn, Error::Unreachable(format!("no answer within {PATIENCE:?}")))),
         };
         match failed {

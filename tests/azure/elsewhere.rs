@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use kubectl_ado::sandbox::{Rules, azure::AzureRules};
+use kubectl_ado::sandbox::{
+    Rules,
+    azure::{AzureFaultKind, AzureRules},
+};
 use serde_json::Value;
 
 use crate::{
@@ -142,4 +145,30 @@ async fn agents_that_work_are_waited_for_where_that_is_asked_for() {
     assert_eq!(code, 0, "{out}{err}");
     stage.all_are_served_and_nothing_is_left(&requests).await;
     assert_eq!(ours(&stage), 0, "the placeholder is gone, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
+    let stage = Stage::new(AzureRules::default());
+    std::fs::write(stage.folder.path().join("ado.yaml"), "pools: [{name: Linux}]\n").unwrap();
+    std::fs::write(stage.folder.path().join("token"), stage.devops.token()).unwrap();
+    let check = ["check", "--pre", "-f", "ado.yaml", "--pat-file", "token"];
+    let (code, out, err) = said(&plugin(&stage, By::Files, &check).await);
+    assert_eq!(code, 0, "{out}{err}");
+    for line in [
+        "OK    Entra gives a token for Azure (EnvironmentCredential",
+        "OK    the resource group agents shows its container groups",
+        "OK    westeurope has room for container groups (0 of 100 ContainerGroups",
+    ] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    assert!(!out.contains("\ncluster\n"), "there is none: {out}");
+
+    stage.azure.inject(AzureFaultKind::Forbidden.always().on("containerGroups"));
+    let (code, out, _) = said(&plugin(&stage, By::Files, &check).await);
+    assert_eq!(code, 3, "{out}");
+    assert!(
+        out.contains("FAIL  ADO303 agents cannot be made") && out.contains("fix: give the identity the role"),
+        "{out}"
+    );
 }

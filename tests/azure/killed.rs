@@ -14,10 +14,18 @@ async fn killed_at_every_step(by: By) {
     let deleting = || azure.history().iter().filter(|group| group.deletes > 0).count();
     let deleted = || azure.history().iter().filter(|group| group.deleted_at.is_some()).count();
 
-    // Groups are asked for, and no answer comes.
-    azure.inject(AzureFaultKind::LostReply.times(4).on("PUT "));
+    // Agents are registered, where that comes first, and no group of theirs is made.
+    azure.inject(AzureFaultKind::Dropped.times(4).on("PUT "));
     let serve = stage.serve(by).start();
-    in_time("answers are lost", || calls(azure, "PUT") >= 4).await;
+    in_time("groups are asked for in vain", || calls(azure, "PUT") >= 4).await;
+    serve.kill();
+
+    // Groups are asked for, and no answer comes.
+    azure.clear_faults();
+    azure.inject(AzureFaultKind::LostReply.times(4).on("PUT "));
+    let asked = calls(azure, "PUT");
+    let serve = stage.serve(by).start();
+    in_time("answers are lost", || calls(azure, "PUT") >= asked + 4).await;
     serve.kill();
 
     // Agents are on their way, and at work.
@@ -27,8 +35,18 @@ async fn killed_at_every_step(by: By) {
 
     // Groups have ended, and nobody has seen it.
     in_time("groups have ended", || ended() >= 3).await;
+    // Their logs are read, and they are not deleted.
+    azure.inject(AzureFaultKind::Dropped.always().on("DELETE "));
+    let before = deleted();
     let serve = stage.serve(by).start();
-    // Logs are read, and the answers to the deletions are lost.
+    let logs_read = || azure.calls().get("GET containerGroups/{name}/logs").copied().unwrap_or_default();
+    in_time("logs are read", || logs_read() >= 3).await;
+    assert_eq!(deleted(), before);
+    serve.kill();
+
+    // Answers to deletions are lost.
+    azure.clear_faults();
+    let serve = stage.serve(by).start();
     azure.inject(AzureFaultKind::LostReply.times(2).on("DELETE "));
     in_time("groups are being deleted", || deleting() >= 1).await;
     serve.kill();

@@ -1,5 +1,6 @@
 //! `check`: everything that has to hold for agents to come, each with the line that mends it. No check ends the others.
 
+mod azure;
 mod azure_devops;
 mod cluster;
 mod dry_runs;
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     azure::{OrganizationToken, SetupError},
     cluster::{Account, Cluster, Install, find_installs},
-    config::{Authentication, Config, TokenSource},
+    config::{Authentication, Config, HostConfig, TokenSource},
     output::{write_json, write_yaml},
 };
 use job::{agents_namespace, default_config, read_config};
@@ -38,7 +39,7 @@ pub(super) use result::{CheckResult, Outcome, Summary};
 pub(super) use show::table;
 pub(super) use status::newest_report;
 
-/// Check Azure DevOps, the cluster and the install, and say what to mend
+/// Check Azure DevOps, the cluster (or Azure) and the install, and say what to mend
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -167,6 +168,15 @@ impl Args {
         let token = given.or(signs_in_here);
         let target = Target { url, pools, token, by_entra: false, ca_file, before: true, deep: self.deep };
 
+        match config.as_ref().map(|config| (config, &config.host)) {
+            Some((config, HostConfig::ContainerInstances(aci))) => {
+                let mut results = azure_devops(&target).await;
+                results.extend(azure::azure(config, aci).await);
+                return Ok(results);
+            }
+            Some((_, HostConfig::Local(_))) => return Ok(azure_devops(&target).await),
+            Some((_, HostConfig::Kubernetes(_))) | None => {}
+        }
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
             Err(failure) => {

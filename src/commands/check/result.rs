@@ -13,6 +13,8 @@ use crate::{
 pub(in crate::commands) enum Section {
     /// The way to Azure DevOps, the token, the pools.
     AzureDevops,
+    /// Azure, where agents are container groups.
+    Azure,
     /// The cluster, and what people and accounts may do in it.
     Cluster,
     /// The orchestrator itself.
@@ -23,6 +25,7 @@ impl Section {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::AzureDevops => "azure-devops",
+            Self::Azure => "azure",
             Self::Cluster => "cluster",
             Self::Orchestrator => "orchestrator",
         }

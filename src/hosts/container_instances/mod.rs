@@ -32,6 +32,8 @@ use std::{
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+pub use quota::Usage;
+
 use self::{ledger::Ledger, quota::Quota, tags::Owner};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
@@ -81,6 +83,22 @@ impl ContainerInstancesHost {
         format!(
             "/subscriptions/{subscription_id}/resourceGroups/{resource_group}/providers/Microsoft.ContainerInstance/containerGroups"
         )
+    }
+
+    /// How many container groups and cores the region grants the subscription, and how many are in use.
+    ///
+    /// # Errors
+    ///
+    /// The account may not see that, or Azure does not answer.
+    pub async fn usage(&self) -> Result<Vec<Usage>, HostError> {
+        let usages = self.arm.get(&self.usages_path()).await;
+        let usages = usages.map_err(|error| self.refused(&error, "read the quota", &[]))?;
+        Ok(quota::usages(&usages))
+    }
+
+    fn usages_path(&self) -> String {
+        let AciConfig { subscription_id, region, .. } = &self.aci;
+        format!("/subscriptions/{subscription_id}/providers/Microsoft.ContainerInstance/locations/{region}/usages")
     }
 
     fn group_path(&self, name: &str) -> String {

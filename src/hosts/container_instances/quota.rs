@@ -112,12 +112,33 @@ impl Quota {
     }
 }
 
+/// How much of something a region grants, and how much of it is in use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// Azure's name for it: `ContainerGroups`, `StandardCores`.
+    pub name: String,
+    /// In use.
+    pub used: f64,
+    /// Granted.
+    pub limit: f64,
+}
+
+/// What limits groups, by Azure's count of usages.
+pub(super) fn usages(usages: &Value) -> Vec<Usage> {
+    let list = usages["value"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let usage = |usage: &Value| {
+        let name = usage["name"]["value"].as_str()?.to_owned();
+        Some(Usage { name, used: usage["currentValue"].as_f64()?, limit: usage["limit"].as_f64()? })
+    };
+    list.iter().filter_map(usage).filter(|usage| [GROUPS, CORES].contains(&usage.name.as_str())).collect()
+}
+
 /// How many more groups of so many cores the region has room for, by Azure's count of usages.
 pub(super) fn room(usages: &Value, cores: f64) -> u64 {
-    let list = usages["value"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let usages = self::usages(usages);
     let left = |name: &str| {
-        let usage = list.iter().find(|usage| usage["name"]["value"] == name)?;
-        Some((usage["limit"].as_f64()? - usage["currentValue"].as_f64()?).max(0.0))
+        let usage = usages.iter().find(|usage| usage.name == name)?;
+        Some((usage.limit - usage.used).max(0.0))
     };
     // What is not counted is no hindrance.
     let groups = left(GROUPS).unwrap_or(f64::MAX);

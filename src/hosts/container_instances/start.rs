@@ -112,12 +112,8 @@ impl ContainerInstancesHost {
             Gate::Open => return Ok(()),
             Gate::Closed(message) => message,
             Gate::Ask(message) => {
-                let path = format!(
-                    "/subscriptions/{}/providers/Microsoft.ContainerInstance/locations/{}/usages",
-                    self.aci.subscription_id, self.aci.region
-                );
                 let cores = self.make(run, Grant::Files(&AgentFiles::new()), Timestamp::now())?;
-                let room = match self.arm.get(&path).await {
+                let room = match self.arm.get(&self.usages_path()).await {
                     Ok(usages) => room(&usages, group::cores(&cores.body)),
                     // Without the right to see the count, there is only trying, one at a time.
                     Err(ArmError::Refused { .. }) => 1,
