@@ -5,18 +5,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use jiff::SignedDuration;
+use super::switched::{self, Trouble, Value};
 
-/// Something that goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What.
-    pub kind: FaultKind,
-    /// Only calls whose `METHOD /path?query` contains this, regardless of case.
-    pub part: Option<String>,
-    /// Only so many times.
-    pub times: Option<u32>,
-}
+/// Something that goes wrong on the way to Azure DevOps and back.
+pub type Fault = switched::Fault<FaultKind>;
 
 /// The ways in which things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,32 +49,13 @@ impl FaultKind {
     /// The fault for all calls, for good.
     #[must_use]
     pub fn always(self) -> Fault {
-        Fault { kind: self, part: None, times: None }
-    }
-
-    /// Whether it can befall this call, `METHOD /path?query` in lower case.
-    fn befalls(self, call: &str) -> bool {
-        let path = call.split('?').next().unwrap_or_default();
-        match self {
-            Self::SessionConflict => path.starts_with("post ") && path.ends_with("/sessions"),
-            Self::InvalidClient => path.contains("/oauth2/token"),
-            _ => true,
-        }
+        Fault::always(self)
     }
 
     /// The fault for so many calls.
     #[must_use]
     pub fn times(self, times: u32) -> Fault {
         Fault { times: Some(times), ..self.always() }
-    }
-}
-
-impl Fault {
-    /// The same fault only for calls whose `METHOD /path?query` contains this.
-    #[must_use]
-    pub fn on(mut self, part: impl Into<String>) -> Self {
-        self.part = Some(part.into());
-        self
     }
 }
 
@@ -94,41 +67,51 @@ impl Fault {
 )]
 pub struct FaultError(String);
 
+impl Trouble for FaultKind {
+    fn latency(self) -> Option<Duration> {
+        match self {
+            Self::Latency(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    fn befalls(self, call: &str) -> bool {
+        let path = call.split('?').next().unwrap_or_default();
+        match self {
+            Self::SessionConflict => path.starts_with("post ") && path.ends_with("/sessions"),
+            Self::InvalidClient => path.contains("/oauth2/token"),
+            _ => true,
+        }
+    }
+
+    fn of_text(kind: &str, value: Value<'_>) -> Option<Self> {
+        Some(match kind {
+            "latency" => Self::Latency(value.time(None)?),
+            "429" => Self::Throttled(value.time(Some(Duration::from_secs(10)))?),
+            "retry-after" => Self::RetryAfter(value.time(None)?),
+            _ if value.is_there() => return None,
+            "sign-in" | "203" => Self::SignInPage,
+            "302" => Self::Redirect,
+            "401" => Self::Unauthorized,
+            "403" => Self::Forbidden,
+            "404" => Self::NotFound,
+            "409" => Self::Conflict,
+            "session-conflict" => Self::SessionConflict,
+            "invalid-client" => Self::InvalidClient,
+            "500" => Self::ServerError,
+            "cut-off" => Self::CutOff,
+            "drop" => Self::Dropped,
+            "lose-reply" => Self::LostReply,
+            _ => return None,
+        })
+    }
+}
+
 impl FromStr for Fault {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
-        let error = || FaultError(text.to_owned());
-        let (rest, times) = match text.trim().rsplit_once('*') {
-            Some((rest, times)) => (rest, Some(times.trim().parse().map_err(|_| error())?)),
-            None => (text.trim(), None),
-        };
-        let (kind, part) = rest.split_once('@').map_or((rest, None), |(kind, part)| (kind, Some(part.to_owned())));
-        let (kind, value) = kind.split_once('=').map_or((kind, None), |(kind, value)| (kind, Some(value)));
-        let time = |default: Option<Duration>| match value {
-            Some(value) => value.parse::<SignedDuration>().ok().and_then(|time| time.try_into().ok()).ok_or_else(error),
-            None => default.ok_or_else(error),
-        };
-        let kind = match kind {
-            "latency" => FaultKind::Latency(time(None)?),
-            "429" => FaultKind::Throttled(time(Some(Duration::from_secs(10)))?),
-            "retry-after" => FaultKind::RetryAfter(time(None)?),
-            _ if value.is_some() => return Err(error()),
-            "sign-in" | "203" => FaultKind::SignInPage,
-            "302" => FaultKind::Redirect,
-            "401" => FaultKind::Unauthorized,
-            "403" => FaultKind::Forbidden,
-            "404" => FaultKind::NotFound,
-            "409" => FaultKind::Conflict,
-            "session-conflict" => FaultKind::SessionConflict,
-            "invalid-client" => FaultKind::InvalidClient,
-            "500" => FaultKind::ServerError,
-            "cut-off" => FaultKind::CutOff,
-            "drop" => FaultKind::Dropped,
-            "lose-reply" => FaultKind::LostReply,
-            _ => return Err(error()),
-        };
-        Ok(Self { kind, part, times })
+        switched::read(text).ok_or_else(|| FaultError(text.to_owned()))
     }
 }
 
@@ -160,41 +143,6 @@ impl fmt::Display for Fault {
             Some(times) => write!(f, "*{times}"),
             None => Ok(()),
         }
-    }
-}
-
-/// The faults that are switched on. Latencies add up; of the others the first that applies happens.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Fault>);
-
-impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// What goes wrong with this call: how late it is, and what else.
-    pub(super) fn strike(&mut self, call: &str) -> (Duration, Option<FaultKind>) {
-        let call = call.to_lowercase();
-        let mut latency = Duration::ZERO;
-        let mut struck = None;
-        for fault in &mut self.0 {
-            let applies = fault.part.as_ref().is_none_or(|part| call.contains(&part.to_lowercase()));
-            if !applies || !fault.kind.befalls(&call) || fault.times == Some(0) {
-                continue;
-            }
-            match fault.kind {
-                FaultKind::Latency(time) => latency += time,
-                _ if struck.is_some() => continue,
-                kind => struck = Some(kind),
-            }
-            fault.times = fault.times.map(|times| times - 1);
-        }
-        self.0.retain(|fault| fault.times != Some(0));
-        (latency, struck)
     }
 }
 
@@ -236,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_fault_strikes_the_calls_it_is_for_as_often_as_it_should() {
-        let mut faults = Faults::default();
+        let mut faults = switched::Faults::default();
         faults.add(FaultKind::Latency(Duration::from_secs(1)).always());
         faults.add(FaultKind::ServerError.times(1).on("jobrequests"));
         faults.add(FaultKind::InvalidClient.always());

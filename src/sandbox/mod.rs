@@ -18,6 +18,7 @@ mod package;
 mod settings;
 mod sign_ins;
 pub mod state;
+mod switched;
 
 pub use faults::{Fault, FaultError, FaultKind};
 pub use handle::Sandbox;

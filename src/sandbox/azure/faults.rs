@@ -5,20 +5,11 @@
 
 use std::{str::FromStr, time::Duration};
 
-use jiff::SignedDuration;
-
 use super::groups::{Fate, Refusal};
+use crate::sandbox::switched::{self, Trouble, Value};
 
-/// Something that goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AzureFault {
-    /// What.
-    pub kind: AzureFaultKind,
-    /// Only calls whose `METHOD /path?query` contains this, regardless of case.
-    pub part: Option<String>,
-    /// Only so many times.
-    pub times: Option<u32>,
-}
+/// Something that goes wrong on the way to Azure and back, or with a group.
+pub type AzureFault = switched::Fault<AzureFaultKind>;
 
 /// The ways in which things go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +46,7 @@ impl AzureFaultKind {
     /// The fault for all calls, for good.
     #[must_use]
     pub fn always(self) -> AzureFault {
-        AzureFault { kind: self, part: None, times: None }
+        AzureFault::always(self)
     }
 
     /// The fault for so many calls.
@@ -93,22 +84,6 @@ impl AzureFaultKind {
             _ => return None,
         })
     }
-
-    /// Whether it can befall this call, `METHOD /path?query` in lower case.
-    fn befalls(self, call: &str) -> bool {
-        let is_group = call.starts_with("put ") && call.contains("/containergroups/");
-        let is_of_groups = matches!(self, Self::Quota) || self.fate() != Fate::Run;
-        is_group || !is_of_groups
-    }
-}
-
-impl AzureFault {
-    /// The same fault only for calls whose `METHOD /path?query` contains this.
-    #[must_use]
-    pub fn on(mut self, part: impl Into<String>) -> Self {
-        self.part = Some(part.into());
-        self
-    }
 }
 
 /// A text that names no fault.
@@ -119,74 +94,46 @@ impl AzureFault {
 )]
 pub struct AzureFaultError(String);
 
+impl Trouble for AzureFaultKind {
+    fn latency(self) -> Option<Duration> {
+        match self {
+            Self::Latency(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    fn befalls(self, call: &str) -> bool {
+        let is_group = call.starts_with("put ") && call.contains("/containergroups/");
+        let is_of_groups = matches!(self, Self::Quota) || self.fate() != Fate::Run;
+        is_group || !is_of_groups
+    }
+
+    fn of_text(kind: &str, value: Value<'_>) -> Option<Self> {
+        Some(match kind {
+            "latency" => Self::Latency(value.time(None)?),
+            "429" => Self::Throttled(value.time(Some(Duration::from_secs(10)))?),
+            _ if value.is_there() => return None,
+            "drop" => Self::Dropped,
+            "lose-reply" => Self::LostReply,
+            "401" => Self::Unauthorized,
+            "403" => Self::Forbidden,
+            "409" => Self::Transitioning,
+            "500" => Self::ServerError,
+            "503" => Self::Unavailable,
+            "quota" => Self::Quota,
+            "stuck" => Self::Stuck,
+            "unpullable" => Self::Unpullable,
+            "fail" => Self::Fail,
+            _ => return None,
+        })
+    }
+}
+
 impl FromStr for AzureFault {
     type Err = AzureFaultError;
 
     fn from_str(text: &str) -> Result<Self, AzureFaultError> {
-        let error = || AzureFaultError(text.to_owned());
-        let (rest, times) = match text.trim().rsplit_once('*') {
-            Some((rest, times)) => (rest, Some(times.trim().parse().map_err(|_| error())?)),
-            None => (text.trim(), None),
-        };
-        let (kind, part) = rest.split_once('@').map_or((rest, None), |(kind, part)| (kind, Some(part.to_owned())));
-        let (kind, value) = kind.split_once('=').map_or((kind, None), |(kind, value)| (kind, Some(value)));
-        let time = |default: Option<Duration>| match value {
-            Some(value) => value.parse::<SignedDuration>().ok().and_then(|time| time.try_into().ok()).ok_or_else(error),
-            None => default.ok_or_else(error),
-        };
-        let kind = match kind {
-            "latency" => AzureFaultKind::Latency(time(None)?),
-            "429" => AzureFaultKind::Throttled(time(Some(Duration::from_secs(10)))?),
-            _ if value.is_some() => return Err(error()),
-            "drop" => AzureFaultKind::Dropped,
-            "lose-reply" => AzureFaultKind::LostReply,
-            "401" => AzureFaultKind::Unauthorized,
-            "403" => AzureFaultKind::Forbidden,
-            "409" => AzureFaultKind::Transitioning,
-            "500" => AzureFaultKind::ServerError,
-            "503" => AzureFaultKind::Unavailable,
-            "quota" => AzureFaultKind::Quota,
-            "stuck" => AzureFaultKind::Stuck,
-            "unpullable" => AzureFaultKind::Unpullable,
-            "fail" => AzureFaultKind::Fail,
-            _ => return Err(error()),
-        };
-        Ok(Self { kind, part, times })
-    }
-}
-
-/// The faults that are switched on. Latencies add up; of the others the first that applies happens.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<AzureFault>);
-
-impl Faults {
-    pub(super) fn add(&mut self, fault: AzureFault) {
-        self.0.push(fault);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// What goes wrong with this call: how late it is, and what else.
-    pub(super) fn strike(&mut self, call: &str) -> (Duration, Option<AzureFaultKind>) {
-        let call = call.to_lowercase();
-        let mut latency = Duration::ZERO;
-        let mut struck = None;
-        for fault in &mut self.0 {
-            let applies = fault.part.as_ref().is_none_or(|part| call.contains(&part.to_lowercase()));
-            if !applies || !fault.kind.befalls(&call) || fault.times == Some(0) {
-                continue;
-            }
-            match fault.kind {
-                AzureFaultKind::Latency(time) => latency += time,
-                _ if struck.is_some() => continue,
-                kind => struck = Some(kind),
-            }
-            fault.times = fault.times.map(|times| times - 1);
-        }
-        self.0.retain(|fault| fault.times != Some(0));
-        (latency, struck)
+        switched::read(text).ok_or_else(|| AzureFaultError(text.to_owned()))
     }
 }
 
@@ -196,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_read_and_strikes_the_calls_it_is_for() {
-        let mut faults = Faults::default();
+        let mut faults = switched::Faults::default();
         for text in ["latency=2s@GET", "stuck*1", "lose-reply@put*1", "429=30s"] {
             faults.add(text.parse().unwrap());
         }

@@ -11,11 +11,12 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     entra::{Tenant, Tokens},
-    faults::Faults,
+    faults::AzureFaultKind,
     groups::Groups,
     processes::Processes,
     settings::AzureSettings,
 };
+use crate::sandbox::switched::Faults;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -24,7 +25,7 @@ pub(super) struct Shared {
     pub(super) processes: Processes,
     groups: Mutex<Groups>,
     tenant: Mutex<Tenant>,
-    faults: Mutex<Faults>,
+    faults: Mutex<Faults<AzureFaultKind>>,
     calls: Mutex<BTreeMap<String, u64>>,
     answers: Mutex<BTreeMap<u16, u64>>,
     /// The version of what there is; whoever waits for a change subscribes.
@@ -91,7 +92,7 @@ impl Shared {
         lock(&self.tenant)
     }
 
-    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
+    pub(super) fn faults(&self) -> MutexGuard<'_, Faults<AzureFaultKind>> {
         lock(&self.faults)
     }
 

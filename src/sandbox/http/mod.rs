@@ -8,6 +8,7 @@ mod agents;
 mod authorization;
 mod call;
 mod confinement;
+mod connections;
 mod encryption;
 mod grants;
 mod job_requests;
@@ -27,6 +28,7 @@ mod versions;
 mod wire;
 
 pub(super) use call::Call;
+pub(super) use connections::{Asked, Dropped, serve as serve_connections};
 pub(super) use message::RENEW_SECONDS;
 pub(super) use server::serve;
 pub(super) use shared::Shared;

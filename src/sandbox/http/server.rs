@@ -1,78 +1,35 @@
-//! The server: connections, and the way of each call through faults, authorization, versions and routes.
+//! The way of each call through faults, authorization, versions and routes.
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use http_body_util::Full;
+use hyper::{Response, body::Bytes};
+use tokio::net::TcpListener;
 
 use super::{
     Shared,
     authorization::{self, Caller},
     call::Call,
     confinement,
+    connections::{self, Asked, Dropped},
     reply::Reply,
     routes, troubles, versions,
 };
 use crate::sandbox::faults::FaultKind;
 
-/// Bodies are small: an agent's capabilities are the largest.
-const MAX_BODY: usize = 4 << 20;
-
-/// The connection is closed instead of an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("connection dropped on purpose")]
-struct Dropped;
-
 /// Serves until it is dropped, which closes all connections.
 pub(in crate::sandbox) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let mut connections = JoinSet::new();
-    connections.spawn({
+    let clock = Arc::clone(&shared);
+    let answer = move |asked| {
         let shared = Arc::clone(&shared);
-        async move { shared.keep_time().await }
-    });
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(Arc::clone(&shared), stream));
-                }
-                // Out of file descriptors, for one; that passes.
-                Err(error) => {
-                    tracing::warn!(%error, "the sandbox cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
+        async move { answer(&shared, asked).await }
+    };
+    connections::serve(listener, async move { clock.keep_time().await }, answer).await;
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { answer(&shared, request).await }
-    });
-    // What ends a connection is its client's or a fault's doing.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await;
-    let call = Call::new(&head, body.map(http_body_util::Collected::to_bytes).unwrap_or_default());
+async fn answer(shared: &Shared, Asked { line, call }: Asked) -> Result<Response<Full<Bytes>>, Dropped> {
     shared.count_call(call.route(&shared.settings.organization));
-    let (latency, fault) = shared.faults().strike(&format!("{} {}", head.method, head.uri));
+    let (latency, fault) = shared.faults().strike(&line);
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use super::grants::Grants;
-use crate::sandbox::{faults::Faults, package::Package, settings::Settings, state::State};
+use crate::sandbox::{FaultKind, package::Package, settings::Settings, state::State, switched::Faults};
 
 /// Knows the user that a token is of.
 type Who = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -31,7 +31,7 @@ pub(in crate::sandbox) struct Shared {
     pub(in crate::sandbox) settings: Settings,
     pub(in crate::sandbox) package: Package,
     state: Mutex<State>,
-    faults: Mutex<Faults>,
+    faults: Mutex<Faults<FaultKind>>,
     calls: Mutex<BTreeMap<String, u64>>,
     grants: Mutex<Grants>,
     users: Mutex<Option<Users>>,
@@ -87,7 +87,7 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    pub(in crate::sandbox) fn faults(&self) -> MutexGuard<'_, Faults> {
+    pub(in crate::sandbox) fn faults(&self) -> MutexGuard<'_, Faults<FaultKind>> {
         lock(&self.faults)
     }
 
