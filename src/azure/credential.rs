@@ -138,8 +138,10 @@ impl Credential {
         let Shared { links, kept, .. } = &*self.shared;
         if let Some(link) = kept.get().and_then(|index| links.get(*index)) {
             return link.token(scope).await.map_err(|refusal| {
+                let may_pass = refusal.may_pass();
                 let (what, fix) = refusal.into_words();
                 EntraError::new(vec![Said { link: link.name(), what }], fix.unwrap_or_else(|| chain::FIX.to_owned()))
+                    .passing(may_pass)
             });
         }
         let mut said = Vec::new();
@@ -153,6 +155,7 @@ impl Credential {
                 }
                 Err(refusal) => {
                     let is_final = matches!(refusal, Refusal::Failed { .. });
+                    let may_pass = refusal.may_pass();
                     let (what, fix) = refusal.into_words();
                     said.push(Said { link: link.name(), what });
                     if is_final {
@@ -161,7 +164,8 @@ impl Credential {
                             link: after.name(),
                             what: format!("not tried: {} is set up", link.name()),
                         }));
-                        return Err(EntraError::new(said, fix.unwrap_or_else(|| chain::FIX.to_owned())));
+                        let fix = fix.unwrap_or_else(|| chain::FIX.to_owned());
+                        return Err(EntraError::new(said, fix).passing(may_pass));
                     }
                 }
             }

@@ -79,6 +79,7 @@ impl Endpoint {
                 what,
                 "check AZURE_AUTHORITY_HOST, AZ_ENVIRONMENT and, where a proxy stands between, HTTPS_PROXY and NO_PROXY",
             )
+            .passing(true)
         };
         let (status, body) = match tokio::time::timeout(PATIENCE, call).await {
             Ok(answer) => answer.map_err(unreached)?,
@@ -97,7 +98,7 @@ impl Endpoint {
             (description, _) => aadsts::readable(description).to_owned(),
         };
         let fix = aadsts::fix(&said).unwrap_or("check AZURE_TENANT_ID, AZURE_CLIENT_ID and what goes with them");
-        Err(Refusal::failed(scrubbed(&said, &secrets), fix))
+        Err(Refusal::failed(scrubbed(&said, &secrets), fix).passing(status == 429 || status >= 500))
     }
 }
 

@@ -16,11 +16,22 @@ pub struct Said {
 pub struct EntraError {
     said: Vec<Said>,
     fix: String,
+    may_pass: bool,
 }
 
 impl EntraError {
     pub(super) fn new(said: Vec<Said>, fix: String) -> Self {
-        Self { said, fix }
+        Self { said, fix, may_pass: false }
+    }
+
+    pub(super) fn passing(self, may_pass: bool) -> Self {
+        Self { may_pass, ..self }
+    }
+
+    /// Whether the same may work a moment later: nobody answered, or whoever did has troubles of its own.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
     }
 
     /// What each link said, in the order in which they were tried.

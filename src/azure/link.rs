@@ -16,19 +16,33 @@ pub(super) enum Refusal {
         what: String,
         /// What mends it.
         fix: String,
+        /// Whether it may work a moment later.
+        may_pass: bool,
     },
 }
 
 impl Refusal {
     pub(super) fn failed(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Failed { what: what.into(), fix: fix.into() }
+        Self::Failed { what: what.into(), fix: fix.into(), may_pass: false }
+    }
+
+    /// The same of what may work a moment later: nobody answered, or whoever did has troubles of its own.
+    pub(super) fn passing(self, passes: bool) -> Self {
+        match self {
+            Self::Failed { what, fix, .. } => Self::Failed { what, fix, may_pass: passes },
+            absent @ Self::Absent(_) => absent,
+        }
+    }
+
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { may_pass: true, .. })
     }
 
     /// What it says, and the fix where it has one.
     pub(super) fn into_words(self) -> (String, Option<String>) {
         match self {
             Self::Absent(what) => (what, None),
-            Self::Failed { what, fix } => (what, Some(fix)),
+            Self::Failed { what, fix, .. } => (what, Some(fix)),
         }
     }
 }

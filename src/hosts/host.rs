@@ -101,7 +101,7 @@ impl Host {
         match self {
             Self::Kubernetes(_) => Ok(()),
             Self::Local(host) => host.stop_all(local::STOP_GRACE).await,
-            Self::ContainerInstances(host) => host.clear().await,
+            Self::ContainerInstances(host) => host.clear(true).await,
         }
     }
 
@@ -114,7 +114,7 @@ impl Host {
         match self {
             Self::Kubernetes(_) => Ok(()),
             Self::Local(host) => host.clear().await,
-            Self::ContainerInstances(host) => host.clear().await,
+            Self::ContainerInstances(host) => host.clear(false).await,
         }
     }
 

@@ -202,10 +202,10 @@ pub(super) async fn start_runs<A: AzureDevOps, H: AgentHost>(
         })
     };
     for batch in [probes, rest] {
-        let now = Instant::now();
-        let batch = batch.into_iter().filter(|start| !holds.borrow().holds(&kind_of(start), now)).collect::<Vec<_>>();
         let mut acted = stream::iter(batch)
             .take_while(|_| ready(go_on()))
+            // Looked at one by one: what is refused meanwhile holds up the rest of its kind.
+            .filter(|start| ready(!holds.borrow().holds(&kind_of(start), Instant::now())))
             .map(async |start| {
                 let result = sides.start(&start).await;
                 Acted { start, result }

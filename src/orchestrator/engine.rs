@@ -9,7 +9,7 @@ mod polls;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::RefCell, pin::Pin, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -80,6 +80,8 @@ pub struct Engine<'a, A, H> {
     holds: Holds,
     recipes: Recipes,
     pools: Vec<PoolState>,
+    /// By pool, as it was last observed: the runs whose agents have a job.
+    busy: BTreeMap<String, Vec<String>>,
     round: u64,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Polled> + 'a>>>,
     /// Answers that came between two rounds.
@@ -104,6 +106,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             holds: Holds::default(),
             recipes: Recipes::default(),
             pools,
+            busy: BTreeMap::new(),
             round: 0,
             in_flight: FuturesUnordered::new(),
             late: Vec::new(),
@@ -179,6 +182,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     async fn follow(&mut self) {
         self.in_flight.clear();
         self.late.clear();
+        self.busy.clear();
         self.metrics.following();
         self.board.follows();
         self.asked = false;
@@ -239,7 +243,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             self.metrics.planned(pool, now);
         }
         self.board.nothing_to_register(&decided);
-        let busy = decided.pools.iter().flat_map(|pool| pool.busy.iter().cloned()).collect();
+        for pool in &decided.pools {
+            self.busy.insert(pool.pool.clone(), pool.busy.clone());
+        }
+        let busy = self.busy.values().flatten().cloned().collect();
         self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
 
         // Side by side: neither has to wait for the other, and what is started is decided on a view that grows old.

@@ -3,7 +3,7 @@
 //! It is the same loop as ever, asked to retire, so that nothing is known about taking agents back that the loop does not
 //! know. What has ended and is only kept for its log goes last, by the host itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -12,7 +12,7 @@ use super::{Engine, Metrics, ServeError, board::Board, session::Session, stop_pa
 use crate::{
     azure_devops::AzureDevOps,
     config::{Config, HostConfig},
-    core::{Control, Policy, Remains},
+    core::{Control, Policy, Remains, Run},
     hosts::AgentHost,
 };
 
@@ -98,6 +98,18 @@ impl Retirement {
                 busy: live.filter(is_busy).collect(),
             });
         }
+        // Pools that another configuration of this installation serves, or none any more.
+        let mut elsewhere: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+        for run in runs {
+            elsewhere.entry(run.pool.clone()).or_default().push(run);
+        }
+        holdings.extend(elsewhere.into_iter().map(|(pool, runs)| Holding {
+            pool,
+            remains: Remains::of(installation, &runs, &[]),
+            ended: 0,
+            // Nobody here can tell.
+            busy: runs.iter().filter(|run| run.is_live()).map(|run| run.name.clone()).collect(),
+        }));
         Ok(holdings)
     }
 
@@ -114,10 +126,10 @@ impl Retirement {
         mut told: impl FnMut(&str),
     ) -> Result<Vec<Holding>, ServeError> {
         let Session { config, azure_devops, host, installation, .. } = &self.session;
-        let deadline = Instant::now() + if force { patience.min(BY_FORCE) } else { patience };
         if force {
             host.end_all().await?;
         }
+        let deadline = Instant::now() + if force { patience.min(BY_FORCE) } else { patience };
         let board = Arc::new(Board::default());
         let policy = Policy { identity: self.me.clone(), retire: true, ..config.policy(installation.clone()) };
         board.serves(&policy, self.session.facts(&self.me, Timestamp::now()));
@@ -147,7 +159,8 @@ impl Retirement {
         };
         tokio::join!(engine.run(&stop), watching);
         let mut left = self.look().await?;
-        if left.iter().all(|holding| holding.remains.runs == 0) {
+        let served = |holding: &Holding| config.pools.iter().any(|pool| pool.name == holding.pool);
+        if left.iter().filter(|holding| served(holding)).all(|holding| holding.remains.runs == 0) {
             host.clear().await?;
             left.iter_mut().for_each(|holding| holding.ended = 0);
         }

@@ -25,6 +25,23 @@ async fn a_quota_of_twenty_is_filled_waited_for_and_drained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_room_for_one_group_requests_are_served_one_after_the_other() {
+    for may_count in [true, false] {
+        let stage = Stage::new(AzureRules { groups_per_region: 1, ..AzureRules::default() });
+        if !may_count {
+            // A role on the resource group does not reach as far as the subscription's count.
+            stage.azure.inject(AzureFaultKind::Forbidden.always().on("/usages"));
+        }
+        let requests = stage.queue(3, "true");
+        let serve = stage.serve(By::Files).start();
+        stage.all_are_served_and_nothing_is_left(&requests).await;
+        stage.one_group_for_each(&requests, By::Files);
+        assert_eq!(stage.azure.peak_groups(), 1);
+        drop(serve);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn throttling_is_held_to_by_all_calls_of_its_kind() {
     let stage = Stage::new(AzureRules::default());
     stage.azure.inject(AzureFaultKind::Throttled(Duration::from_secs(8)).times(1).on("PUT "));

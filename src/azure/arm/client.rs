@@ -158,12 +158,15 @@ impl ArmClient {
         loop {
             self.lanes.pass(sort).await?;
             let token = match timeout(TOKEN_DEADLINE, self.credential.token(&self.scope)).await {
-                Ok(token) => token
-                    .map_err(|error| ArmError::Credential { message: error.one_line(), fix: error.fix().to_owned() })?,
+                Ok(token) => token.map_err(|error| ArmError::Credential {
+                    message: error.one_line(),
+                    fix: error.fix().to_owned(),
+                    may_pass: error.may_pass(),
+                })?,
                 Err(_) => {
                     let message = format!("no token for Azure within {} s", TOKEN_DEADLINE.as_secs());
                     let fix = "check that the machine reaches Azure's sign-in address".to_owned();
-                    return Err(ArmError::Credential { message, fix });
+                    return Err(ArmError::Credential { message, fix, may_pass: true });
                 }
             };
             let mut request = self.http.request(method.clone(), url.clone()).bearer_auth(token.secret.expose_secret());

@@ -37,6 +37,8 @@ pub enum ArmError {
         message: String,
         /// The line that mends it.
         fix: String,
+        /// Whether there may be one a moment later.
+        may_pass: bool,
     },
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
-use super::{ContainerInstancesHost, observe::Seen};
+use super::{ContainerInstancesHost, ledger::Known, observe::Seen};
 use crate::hosts::HostError;
 
 /// Deletions in flight at once.
@@ -18,22 +18,23 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 impl ContainerInstancesHost {
-    /// Deletes all groups of this installation, busy ones too, those that wait for nothing but their deadline included, and
-    /// waits until they are gone.
+    /// Deletes the groups of the pools that are served, or with `all` those of this installation's other pools too, whatever
+    /// they do, and waits until they are gone.
     ///
     /// # Errors
     ///
     /// Azure does not answer or refuses, or groups are still there after three minutes.
-    pub async fn clear(&self) -> Result<(), HostError> {
+    pub async fn clear(&self, all: bool) -> Result<(), HostError> {
         self.ledger().held.clear();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let there = self.all_that_are_there().await?;
+            let there = self.those_that_are_there(all).await?;
             if there.is_empty() {
                 return Ok(());
             }
             let count = there.len();
-            let asked = there.into_iter().filter(|seen| !seen.is_going());
+            let may_go = |seen: &Seen| self.ledger().groups.get(&seen.run.name).is_none_or(Known::may_be_deleted);
+            let asked: Vec<Seen> = there.into_iter().filter(|seen| !seen.is_going() && may_go(seen)).collect();
             let mut deleting = stream::iter(asked)
                 .map(async |seen: Seen| {
                     let log = self.ledger().groups.get(&seen.run.name).map(|known| known.log);
@@ -63,9 +64,12 @@ impl ContainerInstancesHost {
     }
 
     /// What a list shows now, however short ago the last one was.
-    async fn all_that_are_there(&self) -> Result<Vec<Seen>, HostError> {
+    async fn those_that_are_there(&self, all: bool) -> Result<Vec<Seen>, HostError> {
         self.ledger().listed_at = None;
         self.refresh().await?;
-        Ok(self.ledger().groups.values().map(|known| known.seen.clone()).collect())
+        let serves = |pool: &str| self.pools().any(|served| served == pool);
+        let ledger = self.ledger();
+        let there = ledger.groups.values().map(|known| &known.seen);
+        Ok(there.filter(|seen| all || serves(&seen.run.pool)).cloned().collect())
     }
 }

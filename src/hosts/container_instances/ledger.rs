@@ -43,6 +43,8 @@ const NOT_SERVED: Duration = Duration::from_secs(900);
 pub(super) struct HeldRun {
     pub(super) run: StartRun,
     pub(super) held: Held,
+    /// When it was let through as far as the quota goes.
+    pub(super) passed: Instant,
 }
 
 /// What Azure goes on doing after it has taken a group.
@@ -212,6 +214,20 @@ impl Ledger {
         self.expectations.stopped(name, created_at, now);
     }
 
+    /// Azure has refused the deletion of a group.
+    pub(super) fn not_deleted(&mut self, name: &str) {
+        if let Some(known) = self.groups.get_mut(name) {
+            known.not_deleted();
+        }
+    }
+
+    /// A look at a group has failed; the others come first now.
+    pub(super) fn not_looked(&mut self, name: &str) {
+        if let Some(known) = self.groups.get_mut(name) {
+            known.looked_at = Some(Instant::now());
+        }
+    }
+
     /// Azure has taken a group and goes on with it.
     pub(super) fn goes_on(&mut self, name: &str, url: Url, created_at: Timestamp) {
         let now = Instant::now();
@@ -240,14 +256,14 @@ impl Ledger {
         self.expectations.stopped(name, created_at, now);
     }
 
-    /// What is to be put away. `short`: there is no room for other groups. `serves` says which pools are ours to serve.
+    /// What is to be put away, what costs most first. `short`: there is no room for other groups. `serves` says which pools are ours to serve.
     pub(super) fn chores(&self, short: bool, serves: impl Fn(&str) -> bool, now: Timestamp) -> Vec<Chore> {
         let chore = |known: &Known| {
             let run = &known.seen.run;
             let overdue = now >= known.seen.deadline;
             let past = |time: Duration| now >= ended_at(run) + time;
             let what = match &run.phase {
-                _ if known.is_going() => return None,
+                _ if known.is_going() || !known.may_be_deleted() => return None,
                 RunPhase::Live if overdue => What::Overdue,
                 RunPhase::Live => return None,
                 // Whoever serves its pool may be at it, and learn from it.
@@ -259,7 +275,9 @@ impl Ledger {
             };
             Some(Chore { seen: known.seen.clone(), log: known.log, what })
         };
-        self.groups.values().filter_map(chore).collect()
+        let mut chores: Vec<Chore> = self.groups.values().filter_map(chore).collect();
+        chores.sort_by_key(|chore| chore.what != What::Overdue);
+        chores
     }
 }
 

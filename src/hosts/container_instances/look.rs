@@ -30,6 +30,9 @@ const LOW: [(u64, u32); 2] = [(25, 10), (100, 4)];
 /// How long all looks after a list may take together.
 const ASIDE: Duration = Duration::from_secs(15);
 
+/// How long one of them may take.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Looks in flight at once.
 const AT_ONCE: usize = 8;
 
@@ -54,7 +57,6 @@ impl ContainerInstancesHost {
         }
         let aside = async {
             self.look_at_single_ones(slower).await;
-            self.settle_doubts().await;
             self.ask_for_operations().await;
         };
         // What is not looked at in this time is looked at after the next list; the loop does not wait for it.
@@ -91,10 +93,10 @@ impl ContainerInstancesHost {
         let due = self.ledger().to_look_at(slower);
         let mut looks = stream::iter(due)
             .map(async |name| {
-                let look = self.look_at(&name).await;
-                (name, look)
+                let look = timeout(LOOK, self.look_at(&name)).await;
+                (name, look.unwrap_or_else(|_| Err(ArmError::Unreachable("no answer in time".to_owned()))))
             })
-            .buffered(AT_ONCE);
+            .buffer_unordered(AT_ONCE);
         while let Some((name, look)) = looks.next().await {
             match look {
                 Ok(Some(Ok(seen))) => self.ledger().looked(&name, Some(seen)),
@@ -102,8 +104,9 @@ impl ContainerInstancesHost {
                 Ok(None | Some(Err(_))) => self.ledger().looked(&name, None),
                 Err(error) => {
                     tracing::debug!(run = name, %error, "a container group is not looked at");
+                    self.ledger().not_looked(&name);
                     // The others would have no more luck; what is known of them stays.
-                    if matches!(error, ArmError::Throttled { .. } | ArmError::Unreachable(_)) {
+                    if matches!(error, ArmError::Throttled { .. }) {
                         return;
                     }
                 }
@@ -111,20 +114,26 @@ impl ContainerInstancesHost {
         }
     }
 
-    /// Looks for groups of which it is not known whether they were made.
-    async fn settle_doubts(&self) {
+    /// Looks for groups of which it is not known whether they were made, whenever that is due: what nobody has an answer for
+    /// is expected further on.
+    pub(super) async fn settle_doubts(&self) {
         let doubts = self.ledger().expectations.doubts(Timestamp::now());
-        for name in doubts {
-            match self.look_at(&name).await {
-                Ok(Some(Ok(seen))) => {
-                    let mut ledger = self.ledger();
+        let mut looks = stream::iter(doubts)
+            .map(async |name| {
+                let look = timeout(LOOK, self.look_at(&name)).await;
+                (name, look)
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((name, look)) = looks.next().await {
+            let mut ledger = self.ledger();
+            match look {
+                Ok(Ok(Some(Ok(seen)))) => {
                     ledger.expectations.started(&name, seen.run.created_at, None);
                     ledger.looked(&name, Some(seen));
                 }
-                Ok(_) => {}
-                Err(_) => {
-                    self.ledger().expectations.still_in_doubt(&name, Timestamp::now());
-                }
+                // It is not there, or another's: the next merge gives it up.
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => ledger.expectations.still_in_doubt(&name, Timestamp::now()),
             }
         }
     }

@@ -118,6 +118,7 @@ impl ContainerInstancesHost {
 impl AgentHost for ContainerInstancesHost {
     async fn runs(&self) -> Result<Vec<Run>, HostError> {
         self.refresh().await?;
+        self.settle_doubts().await;
         let mut runs = self.ledger().runs(Timestamp::now());
         // Always in the same order, so that the same situation always leads to the same plan.
         runs.sort_unstable_by(|one, other| one.name.cmp(&other.name));

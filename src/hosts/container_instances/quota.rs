@@ -36,6 +36,8 @@ struct State {
     asked: bool,
     /// How often it was refused in spite of the count.
     refusals: u32,
+    /// When Azure last refused a group.
+    refused_at: Option<Instant>,
 }
 
 /// What a start has to do.
@@ -86,7 +88,13 @@ impl Quota {
             state.asked = false;
         }
         state.permits = 0;
+        state.refused_at = Some(Instant::now());
         state.short = Some(message.to_owned());
+    }
+
+    /// Whether Azure has refused a group since: whoever was let through before has to ask again.
+    pub(super) fn refused_since(&self, moment: Instant) -> bool {
+        self.state().refused_at.is_some_and(|at| at > moment)
     }
 
     /// Azure's count has room for so many groups, whoever asked for it included. It may be mistaken: other limits are not
@@ -99,9 +107,13 @@ impl Quota {
         }
     }
 
-    /// Azure has taken a group.
+    /// Azure has taken a group. Long after the last refusal, room is not short any more, however little is left by the count.
     pub(super) fn worked(&self) {
-        self.state().refusals = 0;
+        let mut state = self.state();
+        state.refusals = 0;
+        if state.refused_at.is_some_and(|at| at.elapsed() >= LONGEST_WAIT) {
+            state.short = None;
+        }
     }
 
     /// A group is gone.
@@ -218,5 +230,34 @@ mod tests {
         assert_eq!(room(&usages(1.0, 99.0), 2.0), 0);
         assert_eq!(room(&usages(25.0, 0.0), 2.0), 0);
         assert!(room(&json!({}), 2.0) > PLENTY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_let_through_asks_again_only_after_another_refusal() {
+        let quota = Quota::default();
+        quota.refused("no room");
+        tokio::time::advance(FIRST_WAIT).await;
+        assert!(matches!(quota.gate(), Gate::Ask(_)));
+        quota.has_room(1);
+        let passed = Instant::now();
+        assert!(!quota.refused_since(passed), "its own place is still there");
+        assert!(matches!(quota.gate(), Gate::Closed(_)), "and nobody else's");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        quota.refused("no room");
+        assert!(quota.refused_since(passed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_not_short_for_ever_where_there_is_never_much() {
+        let quota = Quota::default();
+        quota.refused("no room");
+        tokio::time::advance(FIRST_WAIT).await;
+        assert!(matches!(quota.gate(), Gate::Ask(_)));
+        quota.has_room(3);
+        quota.worked();
+        assert!(quota.is_short(), "it was short a moment ago");
+        tokio::time::advance(LONGEST_WAIT).await;
+        quota.worked();
+        assert!(!quota.is_short());
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn is_transition(error: &ArmError) -> bool {
 pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[SecretString]) -> HostError {
     let message = scrub(&format!("cannot {what}: {error}"), secrets);
     let (reason, fix) = match error {
+        ArmError::Credential { may_pass: true, .. } => return HostError::Unavailable(message),
         ArmError::Credential { fix, .. } => ("unauthorized", Some(fix.clone())),
         ArmError::Unreachable(_) | ArmError::Throttled { .. } => return HostError::Unavailable(message),
         _ if is_transition(error) => return HostError::Unavailable(message),

@@ -48,8 +48,21 @@ pub(super) fn scrub(text: &str, secrets: &[SecretString]) -> String {
         if text.contains(secret) {
             text = text.replace(secret, "***");
         }
+        text = without_beginning(&text, secret);
     }
     without_tokens(&text)
+}
+
+/// A message that was cut may end in the middle of a secret.
+fn without_beginning(text: &str, secret: &str) -> String {
+    let whole = text.trim_end_matches('…');
+    let cut = whole.len() < text.len();
+    let lengths = (SHORTEST..secret.len()).rev().filter(|_| cut);
+    let beginning = lengths.filter_map(|length| secret.get(..length)).find(|beginning| whole.ends_with(beginning));
+    match beginning {
+        Some(beginning) => format!("{}***…", &whole[..whole.len() - beginning.len()]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +85,9 @@ mod tests {
             STANDARD.encode("s3cr3t-two\n")
         );
         assert_eq!(scrub(&said, &secrets), "*** *** *** *** *** *** open");
+        let key = ["0123456789abcdef".into()];
+        assert_eq!(scrub("key 0123456789abcdef, key 01234567…", &key), "key ***, key ***…");
+        assert_eq!(scrub("it ends in 01234567", &key), "it ends in 01234567", "nothing was cut");
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl";
         assert_eq!(scrub(&format!("Bearer {token}!"), &[]), "Bearer ***!");
     }

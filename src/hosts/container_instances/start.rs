@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use super::{
     ContainerInstancesHost,
@@ -35,13 +36,14 @@ impl ContainerInstancesHost {
             return Ok(Started::AlreadyThere);
         }
         self.pass_quota(run).await?;
+        let passed = Instant::now();
         let now = Timestamp::now();
         match run.recipe {
             Recipe::JustInTime => {
                 // What is wrong with the template is said before anything is registered.
                 self.make(run, Grant::Files(&AgentFiles::new()), now)?;
                 let held = Held { by: self.identity.clone(), since: now };
-                self.ledger().held.insert(run.name.clone(), HeldRun { run: run.clone(), held });
+                self.ledger().held.insert(run.name.clone(), HeldRun { run: run.clone(), held, passed });
             }
             Recipe::Token => {
                 let token = self.token.for_an_agent().await.map_err(HostError::Credential)?;
@@ -69,12 +71,15 @@ impl ContainerInstancesHost {
 
     pub(super) async fn equip_held(&self, name: &str, files: &AgentFiles) -> Result<(), HostError> {
         // Whatever comes of it: if it fails, the run is started from the beginning.
-        let HeldRun { run, .. } = self.ledger().held.remove(name).ok_or_else(|| gone(name))?;
+        let HeldRun { run, passed, .. } = self.ledger().held.remove(name).ok_or_else(|| gone(name))?;
         if self.is_there(&run).await? {
             let message = format!("another process has made the container group \"{name}\" meanwhile");
             return Err(HostError::Unavailable(message));
         }
-        self.pass_quota(&run).await?;
+        // It was let through when it began; asking twice would use up two places for one group.
+        if self.quota.refused_since(passed) {
+            self.pass_quota(&run).await?;
+        }
         let now = Timestamp::now();
         let made = self.make(&run, Grant::Files(files), now)?;
         self.put(&run, &made, now).await

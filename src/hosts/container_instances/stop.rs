@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{ContainerInstancesHost, ledger::Log, logs, observe::Seen, refusal::is_transition, secrets};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 
 /// After this time a group goes without its log.
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A log that takes longer to come is read later: others wait to be put away.
+const LOG_DEADLINE: Duration = Duration::from_secs(3);
 
 impl ContainerInstancesHost {
     pub(super) async fn stop_run(&self, stop: &StopRun) -> Result<(), HostError> {
@@ -33,6 +36,11 @@ impl ContainerInstancesHost {
         };
         if known.is_going() {
             return Ok(());
+        }
+        if !known.may_be_deleted() {
+            let message =
+                format!("the container group \"{name}\" could not be deleted a moment ago; a later pass does it");
+            return Err(HostError::Unavailable(message));
         }
         let mut seen = known.seen;
         if stop.reason == StopReason::NotNeeded {
@@ -67,10 +75,14 @@ impl ContainerInstancesHost {
         match self.arm.delete(&self.group_path(name)).await {
             Ok(()) => {}
             Err(error) if is_transition(&error) => {
+                self.ledger().not_deleted(name);
                 let message = format!("the container group \"{name}\" is still on its way; it is deleted later");
                 return Err(HostError::Unavailable(message));
             }
-            Err(error) => return Err(self.refused(&error, &format!("delete the container group \"{name}\""), &[])),
+            Err(error) => {
+                self.ledger().not_deleted(name);
+                return Err(self.refused(&error, &format!("delete the container group \"{name}\""), &[]));
+            }
         }
         let mut ledger = self.ledger();
         ledger.deleted(name, *created_at, Timestamp::now());
@@ -89,7 +101,15 @@ impl ContainerInstancesHost {
             Log::Tried(since) => since,
             Log::Unread | Log::Kept => Instant::now(),
         };
-        let outcome = if seen.has_run { self.read_log(seen).await } else { Ok(()) };
+        // Noted first: whoever waits for this may give up at any time.
+        if let Some(known) = self.ledger().groups.get_mut(name).filter(|known| known.log == Log::Unread) {
+            known.log = Log::Tried(since);
+        }
+        let late = || HostError::Unavailable("its log does not come".to_owned());
+        let outcome = match seen.has_run {
+            true => timeout(LOG_DEADLINE, self.read_log(seen)).await.unwrap_or_else(|_| Err(late())),
+            false => Ok(()),
+        };
         let log = match &outcome {
             Err(error @ HostError::Unavailable(_)) if since.elapsed() < LOG_PATIENCE => {
                 tracing::debug!(run = name, %error, "the log is read later");

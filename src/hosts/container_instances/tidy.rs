@@ -49,8 +49,9 @@ impl ContainerInstancesHost {
             What::Overdue => {
                 let hours = self.aci.max_lifetime.as_secs() / 3600;
                 let message = format!("it was there for longer than a group may be ({hours} h, AZ_MAX_LIFETIME)");
+                self.delete(&seen, Some(RunPhase::Failed(Timestamp::now(), message.clone()))).await?;
                 warn!(run = seen.run.name, pool = seen.run.pool, "the container group is deleted: {message}");
-                self.delete(&seen, Some(RunPhase::Failed(Timestamp::now(), message))).await
+                Ok(())
             }
         }
     }

@@ -12,6 +12,10 @@ const RUNNING: Duration = Duration::from_secs(15);
 const STARTING: Duration = Duration::from_secs(4);
 const ENDING: Duration = Duration::from_secs(1);
 
+/// The wait after a deletion that was refused; it doubles each time, up to the longest. Azure grants 300 deletions an hour.
+const DELETE_AGAIN: Duration = Duration::from_secs(5);
+const LONGEST_DELETE_AGAIN: Duration = Duration::from_secs(300);
+
 /// When a deletion that did not come about is asked for again.
 const DELETION: Duration = Duration::from_secs(300);
 
@@ -26,6 +30,8 @@ pub(in crate::hosts::container_instances) struct Known {
     pub(super) ending_until: Option<Instant>,
     /// When we deleted it.
     pub(super) deleted_at: Option<Instant>,
+    /// When it may be deleted after that was refused, and the wait until then.
+    not_before: Option<(Instant, Duration)>,
     pub(in crate::hosts::container_instances) log: Log,
 }
 
@@ -45,7 +51,7 @@ impl Known {
         if !seen.in_full {
             seen.run.phase = RunPhase::Live;
         }
-        Self { seen, since, looked_at, ending_until: None, deleted_at: None, log: Log::Unread }
+        Self { seen, since, looked_at, ending_until: None, deleted_at: None, not_before: None, log: Log::Unread }
     }
 
     /// A list tells how far its provisioning is; what a look has told stays.
@@ -69,6 +75,17 @@ impl Known {
     /// Whether it is being deleted, and that is no longer in doubt.
     pub(in crate::hosts::container_instances) fn is_going(&self) -> bool {
         self.seen.is_going() || self.deleted_at.is_some_and(|at| at.elapsed() < DELETION)
+    }
+
+    /// Whether its deletion was not refused a moment ago.
+    pub(in crate::hosts::container_instances) fn may_be_deleted(&self) -> bool {
+        self.not_before.is_none_or(|(moment, _)| Instant::now() >= moment)
+    }
+
+    /// Its deletion was refused.
+    pub(super) fn not_deleted(&mut self) {
+        let wait = self.not_before.map_or(DELETE_AGAIN, |(_, wait)| (wait * 2).min(LONGEST_DELETE_AGAIN));
+        self.not_before = Some((Instant::now() + wait, wait));
     }
 
     /// How old a look at it may be.

@@ -128,3 +128,20 @@ async fn a_group_that_was_made_while_a_list_was_written_stays() {
     assert_eq!(ledger.runs(at(1)).len(), 1);
     assert_eq!(ledger.listed(vec![], Instant::now()), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_was_refused_is_asked_for_less_and_less_often_and_the_overdue_go_first() {
+    let mut ledger = ledger(vec![seen("a", "Succeeded"), seen("b", "Succeeded")]);
+    ledger.looked("a", Some(looked("a", RunPhase::Succeeded(at(100)), Progress::Ended)));
+    ledger.looked("b", Some(looked("b", RunPhase::Live, Progress::Running)));
+    let both = [("b".to_owned(), What::Overdue), ("a".to_owned(), What::Ended)];
+    assert_eq!(chores(&ledger, false, 20_000), both);
+    for wait in [5, 10, 20] {
+        ledger.not_deleted("b");
+        assert_eq!(chores(&ledger, false, 20_000).len(), 1);
+        tokio::time::advance(Duration::from_secs(wait - 1)).await;
+        assert_eq!(chores(&ledger, false, 20_000).len(), 1, "not before {wait} s");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(chores(&ledger, false, 20_000), both);
+    }
+}
