@@ -87,7 +87,7 @@ async fn what_has_ended_goes_and_stays_known() {
     assert_eq!(chores(&ledger, false, 399), [("a".to_owned(), What::Ended)]);
     assert_eq!(chores(&ledger, true, 110).len(), 2, "the quota is short");
     assert_eq!(chores(&ledger, false, 400).len(), 2, "no next attempt waits any longer");
-    assert_eq!(chores(&ledger, false, 10_000).last().unwrap(), &("c".to_owned(), What::Overdue));
+    assert_eq!(chores(&ledger, false, 10_000).first().unwrap(), &("c".to_owned(), What::Overdue));
 
     let run = ledger.groups["a"].seen.run.clone();
     ledger.deleted("a", run.created_at, at(120));
