@@ -145,6 +145,14 @@ pub enum HostConfig {
     Local(LocalConfig),
 }
 
+impl HostConfig {
+    /// Whether agents are Jobs of a cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+}
+
 /// Settings of the Kubernetes host.
 #[derive(Clone, Debug)]
 pub struct KubernetesConfig {

@@ -21,12 +21,13 @@ use super::{
     Exit, Failure,
     cluster_flags::{ClusterFlags, DEFAULT_NAMESPACE},
     installed::{self, Installed},
+    serve,
     token_input::TokenFlags,
 };
 use crate::{
     azure::{OrganizationToken, SetupError},
     cluster::{Account, Cluster, Install, find_installs},
-    config::{Authentication, Config, HostConfig, TokenSource},
+    config::{Authentication, Config, Environment, HostConfig, TokenSource},
     output::{write_json, write_yaml},
 };
 use job::{agents_namespace, default_config, read_config};
@@ -146,7 +147,11 @@ impl Args {
 
     /// Before an install: what was given by flags or file, and the cluster.
     async fn before(&self) -> Result<Vec<CheckResult>, Failure> {
-        let config = self.file.as_deref().map(read_config).transpose()?;
+        let mut config = self.file.as_deref().map(read_config).transpose()?;
+        if let (Some(file), Some(_)) = (&self.file, config.as_ref().filter(|config| !config.host.is_cluster())) {
+            // It is read where it runs, with all that it names.
+            config = Some(Config::load(&Environment::of_this_process(), Some(file)).map_err(serve::refused)?);
+        }
         let url = self.org.clone().or_else(|| config.as_ref().map(|config| config.organization.url.clone()));
         let Some(url) = url else {
             let fix = "name it with --org https://dev.azure.com/ORGANIZATION, or with -f ado.yaml";
@@ -155,7 +160,9 @@ impl Args {
         let of_file = || config.iter().flat_map(|config| &config.pools).map(|pool| pool.name.clone()).collect();
         // As the orchestrator would where this runs.
         let signs_in_here = match &config {
-            Some(config) if matches!(config.organization.authentication, Authentication::Entra) => {
+            Some(config)
+                if matches!(config.organization.authentication, Authentication::Entra) || !config.host.is_cluster() =>
+            {
                 let refused =
                     |error: SetupError| Failure::new(Exit::Usage, error.to_string(), Some(error.fix().into()));
                 Some(OrganizationToken::of(config).map_err(refused)?)

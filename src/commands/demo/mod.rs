@@ -87,8 +87,22 @@ impl Args {
                 stopper.stop();
                 Ok::<(), Failure>(())
             };
+            // Whoever is interrupted waits for no job any more.
+            let interrupted = stop.clone();
+            let play = async {
+                tokio::select! {
+                    biased;
+                    played = stopping_on_failure(play, &stopper) => played,
+                    () = interrupted.wanted() => Ok(()),
+                }
+            };
+            let orchestrator = async {
+                let served = serve(config, None, stop).await;
+                stopper.stop();
+                served
+            };
             tokio::select! {
-                both = async { tokio::join!(serve(config, None, stop), stopping_on_failure(play, &stopper)) } => {
+                both = async { tokio::join!(orchestrator, play) } => {
                     let (served, played) = both;
                     served.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix)).and(played)
                 }

@@ -73,6 +73,12 @@ impl StatusFlags {
         let Some(from) = self.status_from.clone().or_else(variable) else {
             return Ok(Source::Cluster(&self.cluster, Box::new(self.cluster.open()?)));
         };
+        // A port behind a host: no file is called so.
+        let is_address = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let from = match !from.contains("://") && is_address(&from) && !Path::new(&from).exists() {
+            true => format!("http://{from}"),
+            false => from,
+        };
         if !from.contains("://") {
             return Ok(Source::File(PathBuf::from(from)));
         }
@@ -99,8 +105,18 @@ impl Source<'_> {
             Self::File(path) => (read(path)?, path.display().to_string()),
         };
         let report: Report = serde_json::from_str(&text).map_err(|error| {
+            if text.trim_start().starts_with('<') {
+                let message =
+                    format!("{from} answers with a page for browsers and no status: a proxy, or another server");
+                let fix = "name the address that `serve` prints when it starts (LISTEN_ADDRESS)".to_owned();
+                return Failure::new(Exit::Failed, message, Some(fix));
+            }
             let message = format!("what {from} holds is no status of an orchestrator: {error}");
-            Failure::new(Exit::Failed, message, Some("kubectl ado version tells whether versions differ".to_owned()))
+            Failure::new(
+                Exit::Failed,
+                message,
+                Some("name the address of `serve` (LISTEN_ADDRESS) or its STATUS_FILE, of the same version".to_owned()),
+            )
         })?;
         Ok(judge_report(&report, env!("CARGO_PKG_VERSION"), Timestamp::now()))
     }

@@ -32,7 +32,8 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
         let fix = "--drain waits for them; --force ends them and fails their pipeline jobs".to_owned();
         return Err(Failure::new(Exit::Failed, format!("{busy} agents are at work"), Some(fix)));
     }
-    if !args.yes && !confirm("Remove all of this? (An orchestrator that still runs has to be stopped first.)")? {
+    say("an orchestrator that still runs has to be stopped first: it makes anew what goes");
+    if !args.yes && !confirm("Remove all of this?")? {
         return Err(Failure::new(Exit::Failed, "nothing was changed", None));
     }
     let left =
