@@ -12,7 +12,7 @@ use std::{
 use super::{
     authentication::sign_in,
     container_instances::{self, AciSettings},
-    error::{ConfigErrors, Problems, Wrong},
+    error::{ConfigError, ConfigErrors, Problems, Wrong},
     host, kubernetes_names as names,
     organization::organization_url,
     origin::Found,
@@ -122,6 +122,14 @@ pub(super) fn settings_of_text(text: &str, path: &Path, folder: &Path, problems:
         return Some(Settings::default());
     };
     Some(read(&Field::root(source, document).map(KEYS)?, folder))
+}
+
+/// The text of a template's file.
+pub(super) fn template(path: &Path) -> Result<String, ConfigErrors> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("{} cannot be read: {error}", super::settings::shown(path));
+        ConfigErrors(vec![ConfigError { message, fix: None }])
+    })
 }
 
 fn read(top: &Map<'_>, folder: &Path) -> Settings {

@@ -13,13 +13,11 @@ use serde_json::Value;
 use super::{
     Os,
     error::{ConfigErrors, Problems, Wrong},
+    job_template::AGENT_CONTAINER,
     reader::{Field, Map, Source},
     value::{self, quoted},
     yaml::{self, Dialect},
 };
-
-/// The container that is the agent, unless none has this name: then it is the first.
-const AGENT_CONTAINER: &str = "agent";
 
 /// The longest name of a container.
 const LONGEST_NAME: usize = 63;
@@ -40,14 +38,7 @@ impl GroupTemplate {
     ///
     /// It cannot be read, is neither YAML nor JSON, or is no container group; all that is wrong, with line and column.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) => {
-                let problems = Problems::hiding(None);
-                problems.error(format!("{} cannot be read: {error}", super::settings::shown(path)));
-                problems.settle(None).map(|(template, _)| template)
-            }
-        }
+        Self::parse(path, &super::file::template(path)?)
     }
 
     /// Checks the text of a file.

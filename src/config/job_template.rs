@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The container that is the agent, unless none has this name: then it is the first.
-const AGENT_CONTAINER: &str = "agent";
+pub(super) const AGENT_CONTAINER: &str = "agent";
 
 /// A file with exactly one Job, whose structure has been checked, and whatever goes with it.
 #[derive(Clone)]
@@ -39,14 +39,7 @@ impl JobTemplate {
     /// It cannot be read, is no YAML, or is not one Job and other objects of Kubernetes; all that is wrong, with path,
     /// line and column.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) => {
-                let problems = Problems::hiding(None);
-                problems.error(format!("{} cannot be read: {error}", super::settings::shown(path)));
-                problems.settle(None).map(|(template, _)| template)
-            }
-        }
+        Self::parse(path, &super::file::template(path)?)
     }
 
     /// Checks the text of a file.

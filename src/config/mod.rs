@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{Installation, Policy, PoolPolicy, Recipe, Retention, short_hash};
+use crate::core::{Installation, Policy, PoolPolicy, Retention};
 
+mod agent_spec;
 mod assemble;
 mod authentication;
 mod azure_names;
@@ -24,6 +25,7 @@ mod error;
 mod file;
 mod group_template;
 mod host;
+mod host_config;
 mod job_fields;
 mod job_structure;
 mod job_template;
@@ -44,6 +46,7 @@ mod value;
 mod way;
 mod yaml;
 
+pub use agent_spec::{AgentSpec, Os, Registration};
 pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
 pub use entra::{CredentialKind, Credentials, EntraConfig};
@@ -51,6 +54,9 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
 pub use group_template::{GroupTemplate, agent_container};
+pub use host_config::{
+    AciConfig, AzureEnvironment, HostConfig, KubernetesConfig, LocalConfig, Registry, RegistrySecret, SecretKey,
+};
 pub use job_template::JobTemplate;
 pub use loopback::is_loopback;
 pub use setting_path::SettingPath;
@@ -131,232 +137,6 @@ impl Authentication {
             Self::Pat(_) => "pat",
             Self::Entra => "entra",
         }
-    }
-}
-
-/// Where agents run.
-#[derive(Clone, Debug)]
-pub enum HostConfig {
-    /// Kubernetes Jobs.
-    Kubernetes(KubernetesConfig),
-    /// Azure container groups.
-    ContainerInstances(AciConfig),
-    /// Processes on this machine.
-    Local(LocalConfig),
-}
-
-impl HostConfig {
-    /// Whether agents are Jobs of a cluster.
-    #[must_use]
-    pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Kubernetes(_))
-    }
-}
-
-/// Settings of the Kubernetes host.
-#[derive(Clone, Debug)]
-pub struct KubernetesConfig {
-    /// Where Jobs are made.
-    pub namespace: String,
-    /// Create the namespace if it is not there.
-    pub initialize_namespace: bool,
-    /// An existing Secret with the agents' token.
-    pub token_secret: Option<SecretKey>,
-    /// A socket of the node to mount into the agent.
-    pub docker_socket: Option<PathBuf>,
-}
-
-/// A key of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretKey {
-    /// The Secret's name.
-    pub name: String,
-    /// The key in it; `token` where none was given.
-    pub key: String,
-}
-
-/// Settings of the host `aci`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AciConfig {
-    /// The subscription, a GUID in lower case.
-    pub subscription_id: String,
-    /// An existing resource group.
-    pub resource_group: String,
-    /// The tenant, a GUID in lower case.
-    pub tenant_id: String,
-    /// The region's name: `westeurope`.
-    pub region: String,
-    /// The cloud.
-    pub environment: AzureEnvironment,
-    /// CPU cores of the agent's container, where its template does not say.
-    pub cpu: f64,
-    /// Memory of the agent's container in GB, where its template does not say.
-    pub memory_gb: f64,
-    /// The id of a subnet to put the groups into.
-    pub subnet_id: Option<String>,
-    /// The id of a user-assigned managed identity that the groups have.
-    pub identity: Option<String>,
-    /// The registry that images are pulled from, where it wants to know who asks.
-    pub registry: Option<Registry>,
-    /// Where Azure Resource Manager answers, where that is not the cloud's own address.
-    pub resource_manager_url: Option<String>,
-    /// After this time a group is deleted, whatever it does.
-    pub max_lifetime: Duration,
-}
-
-/// A private registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registry {
-    /// Its host name.
-    pub server: String,
-    /// How to sign in.
-    pub secret: RegistrySecret,
-}
-
-/// How to sign in to a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RegistrySecret {
-    /// As a user-assigned managed identity, by its id.
-    Identity(String),
-    /// With a password.
-    Password {
-        /// The user's name.
-        username: String,
-        /// The file that holds the password. Read anew for each group.
-        file: PathBuf,
-    },
-}
-
-impl AciConfig {
-    /// A fingerprint of what all groups have from here.
-    fn fingerprint(&self) -> String {
-        let Self { region, cpu, memory_gb, subnet_id, identity, registry, .. } = self;
-        format!("{region} {cpu} {memory_gb} {subnet_id:?} {identity:?} {registry:?}")
-    }
-}
-
-/// One of Azure's clouds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AzureEnvironment {
-    /// The one for all.
-    #[default]
-    Public,
-    /// Operated by 21Vianet in China.
-    China,
-    /// For the government of the United States.
-    UsGovernment,
-}
-
-/// Settings of the local host.
-#[derive(Clone, Debug)]
-pub struct LocalConfig {
-    /// The folder that holds the agents' folders and their logs.
-    pub folder: PathBuf,
-}
-
-/// How the agents of one template are made.
-#[derive(Clone, Debug)]
-pub struct AgentSpec {
-    /// The image to use, over that of a Job template. `None`: the Job template's own or, where it names none, ours.
-    pub image: Option<String>,
-    /// The operating system of image and node.
-    pub os: Os,
-    /// The Job template.
-    pub job_template: Option<JobTemplate>,
-    /// The template of its container groups.
-    pub container_group: Option<GroupTemplate>,
-    /// A fingerprint of what the host's settings add.
-    pub host_settings: String,
-    /// How its agents are to get the right to work.
-    pub registration: Registration,
-}
-
-/// Our own agent image, of any tag.
-const OUR_IMAGE: &str = "ghcr.io/kubectl-ado/agent";
-
-impl AgentSpec {
-    /// Whether its agents start as our own image lets them: nobody named another one, or other commands for ours.
-    #[must_use]
-    pub fn starts_as_ours(&self) -> bool {
-        let is_ours = |image: &str| {
-            image.strip_prefix(OUR_IMAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
-        };
-        let image = self.image.as_deref().or_else(|| self.image_of_template());
-        let job = self.job_template.as_ref().is_some_and(JobTemplate::has_own_command);
-        let group = self.container_group.as_ref().is_some_and(GroupTemplate::has_own_command);
-        image.is_none_or(is_ours) && !job && !group
-    }
-
-    fn image_of_template(&self) -> Option<&str> {
-        let job = self.job_template.as_ref().and_then(JobTemplate::image);
-        job.or_else(|| self.container_group.as_ref()?.image())
-    }
-
-    /// Why agents of this kind in a pod or a container group are no just-in-time ones unless that is asked for by name.
-    #[must_use]
-    pub fn obstacle(&self) -> Option<&'static str> {
-        match self.os {
-            Os::Windows => Some("an agent on Windows keeps its key in another form"),
-            Os::Linux if !self.starts_as_ours() => {
-                Some("its image or command is not ours; registration: just-in-time asks for it all the same")
-            }
-            Os::Linux => None,
-        }
-    }
-
-    /// A fingerprint of all that the template's agents are made from, this program's version included.
-    #[must_use]
-    pub fn revision(&self) -> String {
-        let Self { image, os, job_template, container_group, host_settings, registration: _ } = self;
-        let job = job_template.as_ref().map(|template| template.job.to_string()).unwrap_or_default();
-        let os = match os {
-            Os::Linux => "linux",
-            Os::Windows => "windows",
-        };
-        let image = image.as_deref().unwrap_or_default();
-        let mut parts = vec!["revision", env!("CARGO_PKG_VERSION"), image, os, &job];
-        let group = container_group.as_ref().map(|template| template.body.to_string());
-        parts.extend(group.as_deref());
-        if !host_settings.is_empty() {
-            parts.push(host_settings);
-        }
-        short_hash(&parts, 10)
-    }
-}
-
-/// An operating system that agents run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Os {
-    /// Linux.
-    Linux,
-    /// Windows.
-    Windows,
-}
-
-/// How the agents of a template are to get the right to work for their pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Registration {
-    /// What is safest of that which the image, the host and the organization carry.
-    #[default]
-    Auto,
-    /// This, and nothing else in its place.
-    Only(Recipe),
-}
-
-impl Registration {
-    /// What is asked for by name.
-    #[must_use]
-    pub fn recipe(self) -> Option<Recipe> {
-        match self {
-            Self::Auto => None,
-            Self::Only(recipe) => Some(recipe),
-        }
-    }
-
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.recipe().map_or("auto", Recipe::name)
     }
 }
 

@@ -256,7 +256,8 @@ impl Ledger {
         self.expectations.stopped(name, created_at, now);
     }
 
-    /// What is to be put away, what costs most first. `short`: there is no room for other groups. `serves` says which pools are ours to serve.
+    /// What is to be put away, what costs most first. `short`: there is no room for other groups. `serves` says which pools
+    /// are ours to serve.
     pub(super) fn chores(&self, short: bool, serves: impl Fn(&str) -> bool, now: Timestamp) -> Vec<Chore> {
         let chore = |known: &Known| {
             let run = &known.seen.run;

@@ -1,6 +1,10 @@
 //! Every rule of the merge, and the promise behind them: what is not ours stays as its owner wrote it.
 
 mod registration;
+mod socket;
+mod template;
+mod token;
+mod ttl;
 mod way;
 
 use std::path::PathBuf;
@@ -208,66 +212,6 @@ fn losses(template: &Value, made: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_readme_s_job_with_limits_keeps_all_but_its_name_and_the_agent_s_variables() {
-    let made = from(yaml(WITH_LIMITS)).make().unwrap();
-    let env = ".spec.template.spec.containers[custom-job].env";
-    assert_eq!(
-        losses(&yaml(WITH_LIMITS), &made.job),
-        [
-            ".metadata.name".to_owned(),
-            format!("{env}[AZP_URL].value"),
-            format!("{env}[AZP_TOKEN].name"),
-            format!("{env}[AZP_TOKEN].value"),
-            format!("{env}[AZP_POOL].value"),
-        ]
-    );
-    assert!(!made.job.to_string().contains("xxxqhug"), "the token is gone");
-    assert_eq!(made.warnings.len(), 1);
-    assert!(
-        made.warnings[0].starts_with("the Job template job.yaml: AZP_TOKEN of container \"custom-job\" is plain text")
-    );
-    assert!(!made.warnings[0].contains("xxxqhug"));
-}
-
-#[test]
-fn the_readme_s_job_with_a_volume_keeps_all_but_its_name() {
-    let made = from(yaml(WITH_VOLUME)).make().unwrap();
-    assert_eq!(losses(&yaml(WITH_VOLUME), &made.job), [".metadata.name"]);
-    assert_eq!(pod(&made.job)["restartPolicy"], "Never");
-    assert!(made.warnings.is_empty());
-}
-
-#[test]
-fn fields_that_nobody_here_has_heard_of_survive() {
-    let template = yaml(
-        r#"
-apiVersion: batch/v1
-kind: Job
-metadata: {labels: {team: a, version: 1.5}, annotations: {note: "yes"}, futureField: [1, {a: null}]}
-spec:
-  suspend: true
-  ttlSecondsAfterFinished: 45
-  backoffLimit: 3
-  futurePolicy: {x: 1.25}
-  template:
-    metadata: {labels: {team: a}, annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: "true"}}
-    spec:
-      restartPolicy: OnFailure
-      schedulingGroup: {name: g}
-      terminationGracePeriodSeconds: 7
-      initContainers:
-      - {name: sidecar, image: s, restartPolicy: Always}
-      containers:
-      - {name: helper, image: h}
-      - {name: agent, image: a, restartPolicyRules: [{action: Restart}], env: [{name: X, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}
-"#,
-    );
-    let made = from(template.clone()).make().unwrap();
-    assert_eq!(losses(&template, &made.job), Vec::<String>::new());
-    assert!(made.warnings.is_empty(), "{:?}", made.warnings);
-}
-
-#[test]
 fn name_and_namespace_are_ours_and_a_generated_name_is_gone() {
     let made = from(json!({"metadata": {"name": "x", "generateName": "x-", "namespace": "other"}})).make().unwrap();
     let metadata = &made.job["metadata"];
@@ -313,33 +257,6 @@ fn a_managed_by_label_of_the_template_is_replaced_with_a_warning() {
 }
 
 #[test]
-fn the_end_of_a_job_is_ours_only_where_the_template_is_silent() {
-    let job = from(json!({})).job();
-    assert_eq!(job["spec"]["backoffLimit"], 0);
-    assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 600);
-    assert_eq!(job["metadata"]["annotations"]["kubectl-ado/managed-ttl"], "true");
-    let job = from(json!({"spec": {"backoffLimit": 2, "ttlSecondsAfterFinished": 30}})).job();
-    assert_eq!((&job["spec"]["backoffLimit"], &job["spec"]["ttlSecondsAfterFinished"]), (&json!(2), &json!(30)));
-    assert!(job["metadata"]["annotations"].get("kubectl-ado/managed-ttl").is_none());
-}
-
-#[test]
-fn a_ttl_that_leaves_no_time_to_see_a_failure_is_raised_with_a_warning() {
-    for short in [0, 1, 29] {
-        let made = from(json!({"spec": {"ttlSecondsAfterFinished": short}})).make().unwrap();
-        assert_eq!(made.job["spec"]["ttlSecondsAfterFinished"], 30);
-        assert!(made.job["metadata"]["annotations"].get("kubectl-ado/managed-ttl").is_none());
-        assert!(made.warnings[0].contains(&format!("ttlSecondsAfterFinished {short} is raised to 30")));
-    }
-}
-
-#[test]
-fn a_ttl_is_never_so_short_that_a_failure_goes_unseen() {
-    assert_eq!(ttl_seconds(Duration::ZERO), 60);
-    assert_eq!(ttl_seconds(Duration::from_secs(u64::MAX)), i32::MAX);
-}
-
-#[test]
 fn the_agent_is_told_where_it_belongs_in_place_of_what_the_template_says() {
     let env = json!([
         {"name": "FIRST", "value": "1"},
@@ -380,84 +297,6 @@ fn an_image_from_the_configuration_goes_before_the_template_s() {
     assert_eq!(image(container(&json!({"image": "theirs"})).image("ours")), "ours");
     assert_eq!(image(container(&json!({})).image("ours")), "ours");
     assert_eq!(image(container(&json!({}))), DEFAULT_AGENT_IMAGE);
-}
-
-#[test]
-fn the_token_is_a_file_from_the_secret() {
-    let job = Setup::of(None).job();
-    let agent = &pod(&job)["containers"][0];
-    assert_eq!(variable(agent, "AZP_TOKEN_FILE"), "/run/secrets/kubectl-ado/token");
-    assert_eq!(
-        agent["volumeMounts"],
-        json!([{"name": "kubectl-ado-token", "mountPath": "/run/secrets/kubectl-ado", "readOnly": true}])
-    );
-    let secret = json!({"secretName": "the-secret", "items": [{"key": "pat", "path": "token"}], "defaultMode": 0o440});
-    assert_eq!(pod(&job)["volumes"], json!([{"name": "kubectl-ado-token", "secret": secret}]));
-}
-
-#[test]
-fn a_credential_of_the_template_s_own_stays() {
-    let own = json!({"name": "AZP_TOKEN", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "pat"}}});
-    for own in [own, json!({"name": "AZP_TOKEN_FILE", "value": "/mnt/vault/pat"})] {
-        let made = container(&json!({"env": [own]})).make().unwrap();
-        assert_eq!(pod(&made.job)["containers"][0]["env"][0], own);
-        assert!(pod(&made.job).get("volumes").is_none() && made.warnings.is_empty());
-        assert!(made.job["metadata"]["annotations"].get("kubectl-ado/token-secret").is_none());
-    }
-}
-
-#[test]
-fn a_plaintext_token_is_taken_out_of_every_container() {
-    let leaky = |name: &str| json!({"name": name, "image": "i", "env": [{"name": "AZP_TOKEN", "value": "s3cr3t"}]});
-    let spec = json!({"initContainers": [leaky("before")], "containers": [leaky("agent"), leaky("beside")]});
-    let made = from(json!({"spec": {"template": {"spec": spec}}})).make().unwrap();
-    assert!(!made.job.to_string().contains("s3cr3t"));
-    assert_eq!(made.warnings.len(), 3);
-    for container in [&pod(&made.job)["initContainers"][0], &pod(&made.job)["containers"][1]] {
-        assert_eq!(variable(container, "AZP_TOKEN_FILE"), "/run/secrets/kubectl-ado/token");
-    }
-    assert_eq!(pod(&made.job)["volumes"].as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn volume_and_mount_of_the_token_step_aside_for_the_template_s() {
-    let mounts = json!([{"name": "kubectl-ado-token", "mountPath": "/run/secrets/kubectl-ado/"}]);
-    let spec =
-        json!({"containers": [{"volumeMounts": mounts}], "volumes": [{"name": "kubectl-ado-token", "emptyDir": {}}]});
-    let job = from(json!({"spec": {"template": {"spec": spec}}})).job();
-    assert_eq!(pod(&job)["volumes"][1]["name"], "kubectl-ado-token-2");
-    let mount = &pod(&job)["containers"][0]["volumeMounts"][1];
-    assert_eq!(
-        (&mount["name"], &mount["mountPath"]),
-        (&json!("kubectl-ado-token-2"), &json!("/run/secrets/kubectl-ado-2"))
-    );
-}
-
-#[test]
-fn a_docker_socket_is_mounted_with_a_template_too() {
-    for setup in [Setup::of(None), from(yaml(WITH_VOLUME))] {
-        let job = setup.socket("/var/run/docker.sock").job();
-        let source = json!({"path": "/var/run/docker.sock", "type": "Socket"});
-        let volumes = pod(&job)["volumes"].as_array().unwrap();
-        assert!(volumes.contains(&json!({"name": "kubectl-ado-docker-socket", "hostPath": source})));
-        let agent = &pod(&job)["containers"][0];
-        let mount = json!({"name": "kubectl-ado-docker-socket", "mountPath": "/var/run/docker.sock"});
-        assert!(agent["volumeMounts"].as_array().unwrap().contains(&mount));
-        assert_eq!(variable(agent, "DOCKER_HOST"), &Value::Null);
-    }
-}
-
-#[test]
-fn docker_is_told_of_a_socket_in_an_unusual_place() {
-    let job = Setup::of(None).socket("/run/user/1000/docker.sock").job();
-    assert_eq!(variable(&pod(&job)["containers"][0], "DOCKER_HOST"), "unix:///run/user/1000/docker.sock");
-}
-
-#[test]
-fn a_socket_that_the_template_mounts_itself_is_not_mounted_twice() {
-    let mounts = json!([{"name": "docker", "mountPath": "/var/run/docker.sock"}]);
-    let job = container(&json!({"volumeMounts": mounts})).socket("/var/run/docker.sock").job();
-    assert_eq!(pod(&job)["containers"][0]["volumeMounts"].as_array().unwrap().len(), 2, "theirs and the token's");
 }
 
 #[test]
