@@ -78,6 +78,13 @@ impl Environment {
         environment
     }
 
+    /// The same, with another value for a variable; an empty one unsets it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// A variable's value without white space around it; an empty one counts as not set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -155,6 +155,23 @@ fn check_container(container: &Field<'_>) {
     for key in ["environmentVariables", "volumeMounts"] {
         named_maps(&properties, key, true);
     }
+    let resources = properties.get("resources").and_then(|field| field.any_map());
+    for bound in resources.iter().flat_map(|resources| ["requests", "limits"].map(|key| resources.get(key))) {
+        let Some(bound) = bound.and_then(|field| field.any_map()) else { continue };
+        for key in ["cpu", "memoryInGB"] {
+            if let Some(field) = bound.get(key) {
+                amount(&field);
+            }
+        }
+    }
+}
+
+/// Azure takes numbers alone, and says so only when the first group is made.
+fn amount(field: &Field<'_>) {
+    let amount = field.number().and_then(|found| found.value.parse::<f64>().ok());
+    if amount.is_some_and(|amount| amount <= 0.0) {
+        field.report(Wrong::new("has to be more than 0"));
+    }
 }
 
 fn named_maps(map: &Map<'_>, key: &str, named: bool) {
@@ -213,6 +230,10 @@ mod tests {
             ("properties:\n  containers:\n  - name: Agent", "properties.containers[0].name is \"Agent\""),
             ("properties:\n  osType: macos", "group.yaml:2:11: properties.osType is \"macos\""),
             ("properties:\n  volumes:\n  - emptyDir: {}", "properties.volumes[0] has no name"),
+            (
+                "properties:\n  containers:\n  - name: a\n    properties: {resources: {requests: {cpu: four}}}",
+                "group.yaml:4:45: properties.containers[0].properties.resources.requests.cpu is ",
+            ),
             ("properties: {}\n---\nproperties: {}", "has a second document here"),
         ] {
             let errors = parse(text).unwrap_err();

@@ -41,6 +41,15 @@ pub(super) fn finds_a_cluster(environment: &Environment, is_file: impl Fn(&Path)
     }
 }
 
+/// What kind of host is meant.
+pub(super) fn kind(settings: &Settings, environment: &Environment, is_file: impl Fn(&Path) -> bool) -> HostType {
+    let chosen = settings.host.as_ref().map(|host| host.value);
+    chosen.unwrap_or_else(|| match settings.aci.name_a_place().is_some() && !finds_a_cluster(environment, is_file) {
+        true => HostType::ContainerInstances,
+        false => HostType::Kubernetes,
+    })
+}
+
 /// The host and its settings.
 pub(super) fn host(
     settings: &Settings,
@@ -50,10 +59,7 @@ pub(super) fn host(
 ) -> Option<HostConfig> {
     let found_aci = settings.aci.name_a_place();
     let chosen = settings.host.as_ref().map(|host| host.value);
-    let kind = chosen.unwrap_or_else(|| match found_aci.is_some() && !finds_a_cluster(environment, is_file) {
-        true => HostType::ContainerInstances,
-        false => HostType::Kubernetes,
-    });
+    let kind = kind(settings, environment, is_file);
     if let (None, HostType::Kubernetes, Some(origin)) = (chosen, kind, found_aci) {
         problems.warn(format!(
             "{origin} is not used: there is a Kubernetes cluster, so agents run there; \

@@ -175,6 +175,13 @@ impl Config {
         Ok(Self { warnings, ..config })
     }
 
+    /// Whether the environment alone has agents run elsewhere than in a cluster.
+    #[must_use]
+    pub fn is_elsewhere(environment: &Environment) -> bool {
+        let settings = Settings::of_environment(environment, &Problems::hiding_secrets_of(environment));
+        host::kind(&settings, environment, Path::is_file) != host::HostType::Kubernetes
+    }
+
     /// The files that it is made of besides the configuration file itself.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {

@@ -19,6 +19,9 @@ use crate::{
 /// Between two looks at how far it has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
+/// An orchestrator that still serves the pools makes anew at its next poll what is gone, unless POLLING_DELAY is longer.
+const REAPPEARS: Duration = Duration::from_secs(7);
+
 /// How long Azure DevOps may hold on to the registrations of agents that were ended by force.
 const BY_FORCE: Duration = Duration::from_secs(30);
 
@@ -159,6 +162,10 @@ impl Retirement {
         };
         tokio::join!(engine.run(&stop), watching);
         let mut left = self.look().await?;
+        if left.iter().all(|holding| holding.remains.is_nothing()) {
+            sleep(REAPPEARS).await;
+            left = self.look().await?;
+        }
         let served = |holding: &Holding| config.pools.iter().any(|pool| pool.name == holding.pool);
         if left.iter().filter(|holding| served(holding)).all(|holding| holding.remains.runs == 0) {
             host.clear().await?;

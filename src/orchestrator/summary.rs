@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::board::{Known, Seen};
 use crate::core::{
-    API_VERSION, Code, Condition, Finding, Policy, PoolReport, PoolView, Remains, Report, cap, pool_report, run_reports,
+    API_VERSION, Code, Condition, Finding, Policy, PoolReport, PoolState, PoolView, Remains, Report, cap, pool_report,
+    run_reports,
 };
 
 /// The most job requests and agents in a report.
@@ -43,6 +44,10 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
             refusals,
         };
         let mut report = pool_report(view, since, now);
+        // Its counts are those of before: what the host does not tell, nobody can plan by.
+        if known.host.is_some() && !matches!(report.state, PoolState::Unknown | PoolState::Paused) {
+            report.state = PoolState::Degraded;
+        }
         if !known.facts.host_lists_runs()
             && let Some((snapshot, _)) = observed
         {

@@ -77,6 +77,7 @@ fn fix_of(code: Code) -> Option<String> {
         Code::OrchestratorForbidden => "kubectl ado upgrade restores the orchestrator's Role",
         Code::TemplateRefused => "kubectl ado template validate --server FILE shows what the API server refuses",
         Code::PodRefused => "change the Job template so that the rule allows it, or the rule: the message names it",
+        Code::HostFailing => "it is asked again and again; see that the orchestrator reaches it: network, proxy, DNS",
         Code::QuotaUsedUp => "raise the ResourceQuota of the namespace, or lower limits.maxAgents to what fits in it",
         _ => return None,
     };

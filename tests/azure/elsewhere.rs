@@ -164,6 +164,11 @@ async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
     }
     assert!(!out.contains("\ncluster\n"), "there is none: {out}");
 
+    // The environment alone says as much, and the token that it names is used.
+    let (code, out, err) = said(&plugin(&stage, By::Files, &["check", "--pre"]).await);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("the token is accepted") && out.contains("shows its container groups"), "{out}");
+
     stage.azure.inject(AzureFaultKind::Forbidden.always().on("containerGroups"));
     let (code, out, _) = said(&plugin(&stage, By::Files, &check).await);
     assert_eq!(code, 3, "{out}");
@@ -171,4 +176,17 @@ async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
         out.contains("FAIL  ADO303 agents cannot be made") && out.contains("fix: give the identity the role"),
         "{out}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_that_still_serves_the_pools_is_noticed() {
+    let stage = Stage::new(AzureRules::default());
+    let serve = stage.serve(By::Files).start();
+    in_time("there is a placeholder", || ours(&stage) == 1).await;
+    let (code, out, err) = said(&plugin(&stage, By::Files, &["uninstall", "-y", "--config"]).await);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("fix: an orchestrator still serves these pools") && err.contains("stop it"), "{err}");
+    serve.kill();
+    let (code, out, err) = said(&plugin(&stage, By::Files, &["uninstall", "-y", "--config"]).await);
+    assert_eq!((code, ours(&stage)), (0, 0), "{out}{err}");
 }

@@ -4,6 +4,7 @@ mod azure;
 mod azure_devops;
 mod cluster;
 mod dry_runs;
+mod elsewhere;
 mod job;
 mod just_in_time;
 mod objects;
@@ -21,13 +22,12 @@ use super::{
     Exit, Failure,
     cluster_flags::{ClusterFlags, DEFAULT_NAMESPACE},
     installed::{self, Installed},
-    serve,
     token_input::TokenFlags,
 };
 use crate::{
     azure::{OrganizationToken, SetupError},
     cluster::{Account, Cluster, Install, find_installs},
-    config::{Authentication, Config, Environment, HostConfig, TokenSource},
+    config::{Authentication, Config, TokenSource},
     output::{write_json, write_yaml},
 };
 use job::{agents_namespace, default_config, read_config};
@@ -147,10 +147,9 @@ impl Args {
 
     /// Before an install: what was given by flags or file, and the cluster.
     async fn before(&self) -> Result<Vec<CheckResult>, Failure> {
-        let mut config = self.file.as_deref().map(read_config).transpose()?;
-        if let (Some(file), Some(_)) = (&self.file, config.as_ref().filter(|config| !config.host.is_cluster())) {
-            // It is read where it runs, with all that it names.
-            config = Some(Config::load(&Environment::of_this_process(), Some(file)).map_err(serve::refused)?);
+        let config = self.file.as_deref().map(read_config).transpose()?;
+        if let Some(config) = elsewhere::config(self, config.as_ref())? {
+            return elsewhere::check(self, &config).await;
         }
         let url = self.org.clone().or_else(|| config.as_ref().map(|config| config.organization.url.clone()));
         let Some(url) = url else {
@@ -160,9 +159,7 @@ impl Args {
         let of_file = || config.iter().flat_map(|config| &config.pools).map(|pool| pool.name.clone()).collect();
         // As the orchestrator would where this runs.
         let signs_in_here = match &config {
-            Some(config)
-                if matches!(config.organization.authentication, Authentication::Entra) || !config.host.is_cluster() =>
-            {
+            Some(config) if matches!(config.organization.authentication, Authentication::Entra) => {
                 let refused =
                     |error: SetupError| Failure::new(Exit::Usage, error.to_string(), Some(error.fix().into()));
                 Some(OrganizationToken::of(config).map_err(refused)?)
@@ -175,15 +172,6 @@ impl Args {
         let token = given.or(signs_in_here);
         let target = Target { url, pools, token, by_entra: false, ca_file, before: true, deep: self.deep };
 
-        match config.as_ref().map(|config| (config, &config.host)) {
-            Some((config, HostConfig::ContainerInstances(aci))) => {
-                let mut results = azure_devops(&target).await;
-                results.extend(azure::azure(config, aci).await);
-                return Ok(results);
-            }
-            Some((_, HostConfig::Local(_))) => return Ok(azure_devops(&target).await),
-            Some((_, HostConfig::Kubernetes(_))) | None => {}
-        }
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
             Err(failure) => {

@@ -44,14 +44,14 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let is_busy = left.iter().any(|holding| !holding.busy.is_empty());
-    let only_registered = left.iter().all(|holding| holding.remains.runs == 0);
-    let fix = match (is_busy && !args.force, only_registered) {
+    let is_served = left.iter().any(|holding| holding.remains.runs + holding.remains.placeholders > 0);
+    let fix = match (is_busy && !args.force, is_served) {
         (true, _) => "a longer --timeout, or --force",
-        (false, true) => {
+        (false, true) => "an orchestrator still serves these pools and makes anew what goes: stop it, and repeat this",
+        (false, false) => {
             "Azure DevOps lets go of agents that were ended at work after some minutes: repeat this then, or delete them \
              under Organization settings > Agent pools"
         }
-        (false, false) => "stop the orchestrator if it still runs, and repeat this",
     };
     let causes = left.iter().map(|holding| (format!("still there: {}", in_words(holding)), Some(fix.to_owned())));
     let exit = if is_busy { Exit::TimedOut } else { Exit::Failed };

@@ -75,6 +75,7 @@ fn a_condition_keeps_the_moment_of_its_last_change() {
     assert_eq!(ready(&mut known, 10), ("False".into(), now(10)));
     let report = report(&mut known, &policy, now(12));
     assert_eq!((report.findings[0].code, report.findings[0].since), (Code::HostFailing, Some(now(10))));
+    assert_eq!(report.pools[0].state, PoolState::Degraded, "its counts are those of before");
 }
 
 #[test]
