@@ -8,6 +8,9 @@ use crate::cluster::{Access, Account, Cluster, ClusterError, ErrorKind, Install,
 /// Where an install goes, and is looked for, if nothing says otherwise.
 pub(super) const DEFAULT_NAMESPACE: &str = "ado-system";
 
+/// The flags that name a cluster or a place in it, for what is meant for no cluster.
+pub(super) const CLUSTER_FLAGS: [&str; 6] = ["kubeconfig", "context", "cluster", "user", "impersonate", "namespace"];
+
 /// Which cluster, as whom, and which namespace.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cluster")]

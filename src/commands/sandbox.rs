@@ -10,15 +10,13 @@ use super::{
     signals::{self, Caught},
 };
 use crate::{
+    azure::AZURE_DEVOPS,
     orchestrator::stop_pair,
     sandbox::{
         self, AgentSpec, Fault, JobSpec, Sandbox, Settings,
         azure::{AzureFault, AzureSandbox, AzureSettings},
     },
 };
-
-/// Azure DevOps, as the audience of Entra's tokens.
-const AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 
 /// Run a stand-in for Azure DevOps, for trying things out
 #[derive(Debug, clap::Args)]
@@ -51,10 +49,10 @@ pub(super) struct Args {
     #[arg(long, num_args = 0..=1, default_missing_value = "127.0.0.1:0", requires = "secret_file", value_name = "ADDRESS")]
     azure: Option<SocketAddr>,
     /// The file that the client secret for the stand-in for Azure is written to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, requires = "azure", value_name = "FILE")]
     secret_file: Option<std::path::PathBuf>,
     /// A fault of the stand-in for Azure to switch on; may be given more than once
-    #[arg(long = "azure-fault", value_name = "FAULT")]
+    #[arg(long = "azure-fault", requires = "azure", value_name = "FAULT")]
     azure_faults: Vec<AzureFault>,
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     Os,
     error::{ConfigErrors, Problems, Wrong},
-    job_template::AGENT_CONTAINER,
+    job_template::agent_container,
     reader::{Field, Map, Source},
     value::{self, quoted},
     yaml::{self, Dialect},
@@ -76,7 +76,7 @@ impl GroupTemplate {
     /// The index of the agent's container: the one named `agent`, else the first.
     #[must_use]
     pub fn agent_container(&self) -> usize {
-        agent_container(&self.body)
+        agent_container(self.body.pointer("/properties/containers"))
     }
 
     /// The image of the agent's container, where it names one.
@@ -100,14 +100,6 @@ impl GroupTemplate {
     fn of_agent(&self, key: &str) -> Option<&Value> {
         self.body.pointer(&format!("/properties/containers/{}/properties/{key}", self.agent_container()))
     }
-}
-
-/// The index of the agent's container in a container group: the one named `agent`, else the first.
-#[must_use]
-pub fn agent_container(group: &Value) -> usize {
-    let containers = group.pointer("/properties/containers").and_then(Value::as_array);
-    let is_agent = |container: &Value| container.get("name").and_then(Value::as_str) == Some(AGENT_CONTAINER);
-    containers.and_then(|containers| containers.iter().position(is_agent)).unwrap_or(0)
 }
 
 /// Without the document: there may be passwords in it.

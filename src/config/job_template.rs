@@ -16,7 +16,14 @@ use super::{
 };
 
 /// The container that is the agent, unless none has this name: then it is the first.
-pub(super) const AGENT_CONTAINER: &str = "agent";
+const AGENT_CONTAINER: &str = "agent";
+
+/// The index of the agent among the containers of a pod or a container group: the one named `agent`, else the first.
+#[must_use]
+pub fn agent_container(containers: Option<&Value>) -> usize {
+    let is_agent = |container: &Value| container.get("name").and_then(Value::as_str) == Some(AGENT_CONTAINER);
+    containers.and_then(Value::as_array).and_then(|all| all.iter().position(is_agent)).unwrap_or(0)
+}
 
 /// A file with exactly one Job, whose structure has been checked, and whatever goes with it.
 #[derive(Clone)]
@@ -88,9 +95,7 @@ impl JobTemplate {
     /// The index of the agent's container: the one named `agent`, else the first.
     #[must_use]
     pub fn agent_container(&self) -> usize {
-        let containers = self.job.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-        let is_agent = |container: &Value| container.get("name").and_then(Value::as_str) == Some(AGENT_CONTAINER);
-        containers.and_then(|containers| containers.iter().position(is_agent)).unwrap_or(0)
+        agent_container(self.job.pointer("/spec/template/spec/containers"))
     }
 
     /// The image of the agent's container, where it names one.

@@ -53,11 +53,11 @@ pub use entra::{CredentialKind, Credentials, EntraConfig};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::document;
-pub use group_template::{GroupTemplate, agent_container};
+pub use group_template::GroupTemplate;
 pub use host_config::{
     AciConfig, AzureEnvironment, HostConfig, KubernetesConfig, LocalConfig, Registry, RegistrySecret, SecretKey,
 };
-pub use job_template::JobTemplate;
+pub use job_template::{JobTemplate, agent_container};
 pub use loopback::is_loopback;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};

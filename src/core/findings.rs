@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Code, Finding, Pause, PoolPolicy, Severity, Verdict, verdict_report::shortened};
+use super::{Code, Finding, HostKind, Pause, PoolPolicy, Severity, Verdict, verdict_report::shortened};
 
 /// What is gone for less than this has not been gone: a back-off that ends, one more try, and the next back-off.
 const REMEMBERED: Duration = Duration::from_secs(120);
@@ -62,19 +62,19 @@ impl Causes {
     }
 
     /// Something that so many agents show.
-    pub(super) fn verdict(&mut self, verdict: &Verdict, pool: &str, agents: u32) {
+    pub(super) fn verdict(&mut self, verdict: &Verdict, pool: &str, host: HostKind, agents: u32) {
         if let Some(code) = verdict.code() {
-            self.of(code, code.severity(), &verdict.cause(), verdict.fix(pool)).agents += agents;
+            self.of(code, code.severity(), &verdict.cause(), verdict.fix(pool, host)).agents += agents;
         }
     }
 
     /// The pool is paused, or given up.
-    pub(super) fn paused(&mut self, pool: &PoolPolicy, retire: bool, now: Timestamp) {
+    pub(super) fn paused(&mut self, pool: &PoolPolicy, host: HostKind, retire: bool, now: Timestamp) {
         let verdict = match pool.pause_at(now) {
             Some(Pause { reason, until, .. }) if !retire => Verdict::Paused { reason: reason.clone(), until: *until },
             _ => Verdict::Retiring,
         };
-        self.verdict(&verdict, &pool.name, 0);
+        self.verdict(&verdict, &pool.name, host, 0);
     }
 
     /// The worst first.

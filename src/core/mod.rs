@@ -14,6 +14,7 @@ mod expectations;
 mod finding;
 mod findings;
 mod health;
+mod host_kind;
 mod lease;
 mod matching;
 mod model;
@@ -44,6 +45,7 @@ pub use demand::{Capabilities, Demand, DemandTest};
 pub use expectations::Expectations;
 pub use finding::{Code, Finding, Severity, UnknownCode};
 pub use findings::Since;
+pub use host_kind::HostKind;
 pub use lease::{Election, LeaseRecord, LeaseStep, LeaseTiming, LeaseView, Moment, ObservedLease};
 pub use model::{
     Agent, AgentId, AgentRef, INSTALLATION_CAPABILITY, JobRequest, ParallelJobs, PoolSnapshot, Progress, Purpose,

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::{
-    Agent, AgentOwner, AgentReport, Code, Finding, Installation, JobRequest, Pause, Policy, PoolPlan, PoolPolicy,
-    PoolReport, PoolSnapshot, PoolState, RequestId, RequestReport, Severity, Stage, TemplateReport, Verdict,
-    VerdictReport,
+    Agent, AgentOwner, AgentReport, Code, Finding, HostKind, Installation, JobRequest, Pause, Policy, PoolPlan,
+    PoolPolicy, PoolReport, PoolSnapshot, PoolState, RequestId, RequestReport, Severity, Stage, TemplateReport,
+    Verdict, VerdictReport,
     findings::{Causes, Since},
     placeholder::is_placeholder,
     verdict_report::shortened,
@@ -24,6 +24,8 @@ const MOST_DEMANDS: usize = 20;
 pub struct PoolView<'a> {
     /// What is wanted of all.
     pub policy: &'a Policy,
+    /// Where its agents run.
+    pub host: HostKind,
     /// What is wanted of this pool.
     pub pool: &'a PoolPolicy,
     /// What was last observed, and what was made of it.
@@ -121,7 +123,7 @@ fn verdicts<'a>(view: &PoolView<'a>) -> HashMap<RequestId, (&'a Verdict, Verdict
     let verdicts = plan.into_iter().flat_map(|plan| &plan.verdicts);
     verdicts
         .map(|(id, verdict)| {
-            let report = verdict.report(&view.pool.name);
+            let report = verdict.report(&view.pool.name, view.host);
             let refused = match verdict {
                 Verdict::Starting { template, .. } => view.refusals.get(template),
                 _ => None,
@@ -150,7 +152,7 @@ fn causes(view: &PoolView<'_>, verdicts: &HashMap<RequestId, (&Verdict, VerdictR
         causes.add(finding);
     }
     if pause(view.policy, view.pool, now).is_some() {
-        causes.paused(view.pool, view.policy.retire, now);
+        causes.paused(view.pool, view.host, view.policy.retire, now);
     }
     for (verdict, report) in verdicts.values() {
         match (verdict, report.code) {
@@ -161,11 +163,12 @@ fn causes(view: &PoolView<'_>, verdicts: &HashMap<RequestId, (&Verdict, VerdictR
     }
     if let Some((snapshot, plan)) = view.observed {
         for verdict in &plan.unfilled {
-            causes.verdict(verdict, &view.pool.name, 0);
+            causes.verdict(verdict, &view.pool.name, view.host, 0);
         }
         for run in snapshot.runs.iter().filter(|run| run.is_live()) {
             if let Some(trouble) = run.trouble.clone() {
-                causes.verdict(&Verdict::Trouble { run: run.name.clone(), trouble }, &view.pool.name, 1);
+                let verdict = Verdict::Trouble { run: run.name.clone(), trouble };
+                causes.verdict(&verdict, &view.pool.name, view.host, 1);
             }
         }
     }

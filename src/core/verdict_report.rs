@@ -1,14 +1,14 @@
 //! A verdict as the status document has it: one word, its code, its evidence and the line that mends it.
 
-use super::{Code, LimitScope, TroubleKind, Verdict, VerdictReport};
+use super::{Code, HostKind, LimitScope, TroubleKind, Verdict, VerdictReport};
 
 /// A host's own words may be long; what matters stands at their beginning.
 const LONGEST_MESSAGE: usize = 600;
 
 impl Verdict {
-    /// For the status document. `pool` is the name of the pool that the job request waits in.
+    /// For the status document. `pool` is the name of the pool that the job request waits in, whose agents run on such a host.
     #[must_use]
-    pub fn report(&self, pool: &str) -> VerdictReport {
+    pub fn report(&self, pool: &str, host: HostKind) -> VerdictReport {
         let code = self.code();
         let reason = code.map_or_else(|| self.word(), Code::reason);
         let run = match self {
@@ -24,7 +24,7 @@ impl Verdict {
             reason: reason.to_owned(),
             message: shortened(&self.to_string(), LONGEST_MESSAGE),
             code,
-            fix: self.fix(pool),
+            fix: self.fix(pool, host),
             run,
             until,
         }
@@ -78,8 +78,9 @@ impl Verdict {
         }
     }
 
-    pub(super) fn fix(&self, pool: &str) -> Option<String> {
+    pub(super) fn fix(&self, pool: &str, host: HostKind) -> Option<String> {
         let pool = path_segment(pool);
+        let in_cluster = host == HostKind::Kubernetes;
         let line = match self {
             Self::Assigned { .. } | Self::Covered | Self::Starting { .. } | Self::TryingOut { .. } | Self::Retiring => {
                 return None;
@@ -98,13 +99,25 @@ impl Verdict {
                     LimitScope::Pool => format!("pools.{pool}.limits.maxAgents"),
                     LimitScope::Installation => "limits.maxAgents".to_owned(),
                 };
-                format!("kubectl ado config set {}", shell_word(&format!("{path}={}", limit.saturating_mul(2).max(1))))
+                let more = limit.saturating_mul(2).max(1);
+                match (in_cluster, scope) {
+                    (true, _) => format!("kubectl ado config set {}", shell_word(&format!("{path}={more}"))),
+                    (false, LimitScope::Pool) => format!("set {path} in ado.yaml, or MAXIMUM_AGENT_COUNT, to {more}"),
+                    (false, _) => format!("set {path} in ado.yaml to {more}"),
+                }
             }
             Self::Paused { .. } => format!("kubectl ado resume {}", shell_word(pool.trim_matches('"'))),
-            Self::ParallelJobs { .. } => "buy parallel jobs (Organization settings > Parallel jobs), or \
-                                          kubectl ado config set limits.respectParallelJobs=false"
-                .to_owned(),
-            Self::Trouble { trouble, .. } => trouble.kind.fix().to_owned(),
+            Self::ParallelJobs { .. } => {
+                let ignore = match in_cluster {
+                    true => "kubectl ado config set limits.respectParallelJobs=false",
+                    false => "set limits.respectParallelJobs to false in ado.yaml",
+                };
+                format!("buy parallel jobs (Organization settings > Parallel jobs), or {ignore}")
+            }
+            Self::Trouble { trouble, .. } => trouble.kind.fix(host).to_owned(),
+            Self::TemplateFails { .. } | Self::BackingOff { .. } if !in_cluster => {
+                "the agent's last words are in the orchestrator's log".to_owned()
+            }
             Self::TemplateFails { .. } | Self::BackingOff { .. } => {
                 format!("kubectl ado logs --pool {}", shell_word(pool.trim_matches('"')))
             }
@@ -128,7 +141,10 @@ impl TroubleKind {
 
     /// The line that mends it.
     #[must_use]
-    pub fn fix(self) -> &'static str {
+    pub fn fix(self, host: HostKind) -> &'static str {
+        if host == HostKind::ContainerInstances {
+            return self.fix_of_groups();
+        }
         match self {
             Self::Image => {
                 "correct the image in ado.yaml or the Job template, or give the template imagePullSecrets for its registry"
@@ -139,6 +155,18 @@ impl TroubleKind {
             Self::Quota => "raise the ResourceQuota of the namespace, or lower limits.maxAgents to what fits in it",
             Self::Refused => "change the Job template so that the rule allows it, or the rule: the message names it",
             Self::Volume => "create the claim, ConfigMap or Secret that the Job template mounts, or correct its name",
+        }
+    }
+
+    fn fix_of_groups(self) -> &'static str {
+        match self {
+            Self::Image => "correct the image, and AZ_REGISTRY with AZ_IDENTITY (role AcrPull) or a password",
+            Self::Unschedulable => "ask for less (AZ_CPU, AZ_MEMORY_GB), or go to another region (AZ_REGION)",
+            Self::Quota => {
+                "raise the region's quota, or lower limits.maxAgents (MAXIMUM_AGENT_COUNT) to what fits in it"
+            }
+            Self::Refused => "change the container group's template, or the policy that refuses it",
+            Self::Volume => "correct the share, the account or its key in the container group's template",
         }
     }
 }
@@ -202,7 +230,7 @@ mod tests {
     #[test]
     fn each_verdict_says_its_word_and_what_stands_in_the_way_has_a_fix() {
         for verdict in all() {
-            let report = verdict.report("Linux");
+            let report = verdict.report("Linux", HostKind::Kubernetes);
             assert!(!report.reason.contains(' ') && report.reason.starts_with(char::is_uppercase), "{report:?}");
             assert!(!report.message.is_empty() && !report.message.contains("  "), "{report:?}");
             let may_lack_a_fix = matches!(verdict, Verdict::Retiring | Verdict::TryingOut { .. });
@@ -214,13 +242,13 @@ mod tests {
     #[test]
     fn the_fix_of_a_limit_can_be_pasted_into_a_shell() {
         let at = |scope| Verdict::AtMaximum { scope, limit: 4, template: "gpu big".into() };
-        let fix = |scope, pool| at(scope).report(pool).fix.unwrap();
+        let fix = |scope, pool| at(scope).report(pool, HostKind::Kubernetes).fix.unwrap();
         assert_eq!(fix(LimitScope::Installation, "Linux"), "kubectl ado config set limits.maxAgents=8");
         assert_eq!(fix(LimitScope::Pool, "Linux"), "kubectl ado config set pools.Linux.limits.maxAgents=8");
         let quoted = r#"kubectl ado config set 'pools."My Pool".templates."gpu big".maxAgents=8'"#;
         assert_eq!(fix(LimitScope::Template, "My Pool"), quoted);
         let paused = Verdict::Paused { reason: None, until: None };
-        assert_eq!(paused.report("My Pool").fix.unwrap(), "kubectl ado resume 'My Pool'");
+        assert_eq!(paused.report("My Pool", HostKind::Kubernetes).fix.unwrap(), "kubectl ado resume 'My Pool'");
     }
 
     #[test]
@@ -231,6 +259,25 @@ mod tests {
         };
         assert_eq!(trouble("one").cause(), trouble("two").cause());
         let long = Verdict::NoTemplate { demand: "x".repeat(5000) };
-        assert!(long.report("A").message.chars().count() < 700);
+        assert!(long.report("A", HostKind::Kubernetes).message.chars().count() < 700);
+    }
+
+    #[test]
+    fn who_has_no_cluster_is_sent_to_no_verb_for_clusters() {
+        let fix = |verdict: Verdict| verdict.report("My Pool", HostKind::ContainerInstances).fix.unwrap();
+        let at = |scope| fix(Verdict::AtMaximum { scope, limit: 4, template: "default".into() });
+        assert_eq!(
+            at(LimitScope::Pool),
+            "set pools.\"My Pool\".limits.maxAgents in ado.yaml, or MAXIMUM_AGENT_COUNT, to 8"
+        );
+        assert_eq!(at(LimitScope::Installation), "set limits.maxAgents in ado.yaml to 8");
+        let jobs = fix(Verdict::ParallelJobs { tag: "Private".into(), total: 1 });
+        assert!(jobs.ends_with("set limits.respectParallelJobs to false in ado.yaml"), "{jobs}");
+        let until = jiff::Timestamp::UNIX_EPOCH;
+        let failed = fix(Verdict::BackingOff { until, attempt: 2, reason: "x".into() });
+        assert_eq!(failed, "the agent's last words are in the orchestrator's log");
+        for kind in TroubleKind::ALL {
+            assert!(!kind.fix(HostKind::ContainerInstances).contains("Job template"), "{kind}");
+        }
     }
 }

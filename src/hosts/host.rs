@@ -10,7 +10,7 @@ use crate::{
     azure::OrganizationToken,
     cluster::{Access, connect},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
-    core::{EquipRun, Installation, Run, StartRun, StopRun},
+    core::{EquipRun, HostKind, Installation, Run, StartRun, StopRun},
 };
 
 /// A place where agents run.
@@ -118,13 +118,13 @@ impl Host {
         }
     }
 
-    /// What kind of host it is, in one word.
+    /// What kind of host it is.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> HostKind {
         match self {
-            Self::Kubernetes(_) => "kubernetes",
-            Self::ContainerInstances(_) => "aci",
-            Self::Local(_) => "local",
+            Self::Kubernetes(_) => HostKind::Kubernetes,
+            Self::Local(_) => HostKind::Local,
+            Self::ContainerInstances(_) => HostKind::ContainerInstances,
         }
     }
 }

@@ -80,6 +80,14 @@ pub enum HostError {
         /// The line that mends it.
         fix: Option<String>,
     },
+    /// There is no room now. It comes whenever some agent ends, and the host can tell so without asking anybody.
+    #[error("{message}")]
+    Full {
+        /// What is full, in the host's own words.
+        message: String,
+        /// The line that makes more room.
+        fix: String,
+    },
     /// Something of that name exists and is not ours.
     #[error("\"{name}\" exists and belongs to {owner}")]
     Collision {
@@ -102,6 +110,7 @@ impl HostError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused { reason, .. } => reason,
+            Self::Full { .. } => "quota",
             Self::Collision { .. } => "collision",
             Self::Unavailable(_) => "unavailable",
             Self::Credential(_) => "credential",
@@ -113,6 +122,7 @@ impl HostError {
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::Refused { fix, .. } => fix.clone(),
+            Self::Full { fix, .. } => Some(fix.clone()),
             Self::Collision { .. } | Self::Unavailable(_) | Self::Credential(_) => None,
         }
     }

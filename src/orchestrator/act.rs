@@ -19,7 +19,7 @@ const CONCURRENT_STARTS: usize = 16;
 /// Changes to registrations in flight at once. None of them is urgent.
 const CONCURRENT_CHANGES: usize = 4;
 
-/// The wait where a quota is used up.
+/// The wait where there is no room.
 const FULL: Duration = Duration::from_secs(3);
 
 /// A pool and one of its agent templates: what one refusal speaks for.
@@ -43,16 +43,21 @@ impl Holds {
         *until - now
     }
 
+    /// There is no room: that is no failure of this kind of agents, and may change soon.
+    fn full(&mut self, kind: &Kind, now: Instant) {
+        let (back_off, until) = self.0.entry(kind.clone()).or_insert_with(|| (BackOff::default(), now));
+        if now >= *until {
+            (*back_off, *until) = (BackOff::default(), now + FULL);
+        }
+    }
+
     /// What came of an attempt with an agent of this kind.
     fn came_out<T>(&mut self, kind: &Kind, result: &Result<T, HostError>) {
         match result {
             Ok(_) => drop(self.0.remove(kind)),
             // A name that is taken says nothing about the next one.
             Err(HostError::Collision { .. }) => {}
-            // It passes whenever some agent ends, and a host that can tell refuses without asking anybody.
-            Err(HostError::Refused { reason: "quota", .. }) => {
-                self.0.insert(kind.clone(), (BackOff::default(), Instant::now() + FULL));
-            }
+            Err(HostError::Full { .. }) => self.full(kind, Instant::now()),
             Err(_) => drop(self.refused(kind, Instant::now())),
         }
     }
@@ -215,5 +220,48 @@ pub(super) async fn start_runs<A: AzureDevOps, H: AgentHost>(
             holds.borrow_mut().came_out(&kind_of(&acted.start), &acted.result);
             report(&acted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind() -> Kind {
+        ("pool".to_owned(), "template".to_owned())
+    }
+
+    /// How long this kind is held back after such an answer, some time after the last one.
+    async fn wait_after(holds: &mut Holds, error: HostError) -> Duration {
+        holds.came_out(&kind(), &Err::<(), _>(error));
+        let until = holds.next_after(Instant::now()).unwrap();
+        let wait = until - Instant::now();
+        tokio::time::advance(wait).await;
+        wait
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_answered_with_longer_and_longer_waits_and_a_lack_of_room_is_not() {
+        let mut holds = Holds::default();
+        let refused = || HostError::Refused { reason: "quota", message: String::new(), fix: None };
+        let (first, second) = (wait_after(&mut holds, refused()).await, wait_after(&mut holds, refused()).await);
+        assert!(second > first, "{first:?} {second:?}");
+        let full = || HostError::Full { message: String::new(), fix: String::new() };
+        for _ in 0..5 {
+            assert_eq!(wait_after(&mut holds, full()).await, FULL);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_in_flight_together_wait_no_longer_for_each_other() {
+        let mut holds = Holds::default();
+        let full = || Err::<(), _>(HostError::Full { message: String::new(), fix: String::new() });
+        holds.came_out(&kind(), &full());
+        let until = holds.next_after(Instant::now());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        holds.came_out(&kind(), &full());
+        assert_eq!(holds.next_after(Instant::now()), until);
+        holds.came_out(&kind(), &Ok::<_, HostError>(()));
+        assert!(!holds.holds(&kind(), Instant::now()));
     }
 }

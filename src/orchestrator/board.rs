@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{events::TroubledRun, facts::Facts, summary::Transitions};
 use crate::core::{
-    Agent, Code, Condition, Control, Finding, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble,
+    Agent, Code, Condition, Control, Finding, HostKind, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble,
 };
 
 /// What the loop knows, and what is asked of it.
@@ -84,6 +84,11 @@ impl Default for Board {
 impl Board {
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where agents run, as far as it is known what is served.
+    pub(super) fn host_kind(&self) -> HostKind {
+        self.known().facts.host
     }
 
     /// Changes something and says so.
@@ -186,9 +191,11 @@ impl Board {
             Some(trouble) => format!("an agent did not come online in time and was given up: {trouble}"),
             None => "an agent did not come online in time and was given up".to_owned(),
         };
-        let fix = format!(
-            "kubectl ado logs --pool '{pool}' shows its last words; slow images need a longer defaults.startTimeout"
-        );
+        let words = match self.host_kind() {
+            HostKind::Kubernetes => format!("kubectl ado logs --pool '{pool}' shows its last words"),
+            HostKind::ContainerInstances | HostKind::Local => "its last words are in the orchestrator's log".to_owned(),
+        };
+        let fix = format!("{words}; slow images need a longer defaults.startTimeout");
         let finding = Finding::new(Code::StartTimeout, message, Some(fix));
         self.change_pool(pool, |seen| seen.never_came = Some((finding, now)));
     }

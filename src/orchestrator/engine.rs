@@ -285,6 +285,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
         let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
         let now = self.settings.now;
+        let kind = board.host_kind();
         let Plan { starts, equips, stops, agents, .. } = decided;
         let go_on = || leadership.may_act() && !stop.is_wanted();
         let numbers = policy.pools.iter().zip(&*pools).filter_map(|(pool, state)| Some((pool.name.clone(), state.id?)));
@@ -300,7 +301,10 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let (journal, outcome, holds) = (RefCell::new(journal), RefCell::new(outcome), RefCell::new(holds));
         let changed = |action: &AgentAction, result: Result<(), Error>| {
             journal.borrow_mut().changed(action, &result);
-            board.registered(&action.pool, result.err().as_ref().and_then(trouble::of_registration));
+            board.registered(
+                &action.pool,
+                result.err().as_ref().and_then(|error| trouble::of_registration(error, kind)),
+            );
         };
         let fencing = change_agents(*azure_devops, numbered(fences), go_on, changed);
         let stopping = stop_runs(&sides, stops, go_on, |run, result| {
@@ -315,7 +319,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         });
         let equipping = equip_runs(&sides, equips, &holds, |run, result| {
             journal.borrow_mut().equipped(run, &result);
-            let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name));
+            let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name, kind));
             board.started(&run.pool, &run.template, refusal);
             if result.is_err() {
                 outcome.borrow_mut().failures += 1;
@@ -323,7 +327,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         });
         let starting = start_runs(&sides, starts, &holds, go_on, |acted: &Acted| {
             journal.borrow_mut().acted(acted);
-            let refusal = acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name));
+            let refusal =
+                acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name, kind));
             board.started(&acted.start.pool, &acted.start.template, refusal);
             match &acted.result {
                 Ok(_) => {

@@ -2,25 +2,21 @@
 
 use jiff::Timestamp;
 
-use crate::core::{OrchestratorReport, OrganizationReport};
+use crate::core::{HostKind, OrchestratorReport, OrganizationReport};
 
 /// Who writes the status, and for whom.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
+    /// Where agents run. A cluster tells of its Jobs itself.
+    pub(super) host: HostKind,
     pub(super) orchestrator: OrchestratorReport,
     pub(super) organization: OrganizationReport,
-}
-
-impl Facts {
-    /// Whether the host itself lists the runs to whoever asks, as a cluster does its Jobs.
-    pub(super) fn host_lists_runs(&self) -> bool {
-        self.orchestrator.host == "kubernetes"
-    }
 }
 
 impl Default for Facts {
     fn default() -> Self {
         Self {
+            host: HostKind::default(),
             orchestrator: OrchestratorReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 identity: String::new(),

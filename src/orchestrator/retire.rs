@@ -36,6 +36,8 @@ pub struct Retirement {
 pub struct Holding {
     /// The pool.
     pub pool: String,
+    /// Whether the configuration serves it. What is in another pool of this installation goes by force alone.
+    pub served: bool,
     /// How much there is.
     pub remains: Remains,
     /// Ended runs whose places or logs are still kept.
@@ -96,6 +98,7 @@ impl Retirement {
             let live = ours.iter().filter(|run| run.is_live()).map(|run| run.name.clone());
             holdings.push(Holding {
                 pool: pool.name.clone(),
+                served: true,
                 remains: Remains::of(installation, &ours, &agents),
                 ended: ours.iter().filter(|run| !run.is_live()).count(),
                 busy: live.filter(is_busy).collect(),
@@ -108,8 +111,9 @@ impl Retirement {
         }
         holdings.extend(elsewhere.into_iter().map(|(pool, runs)| Holding {
             pool,
+            served: false,
             remains: Remains::of(installation, &runs, &[]),
-            ended: 0,
+            ended: runs.iter().filter(|run| !run.is_live()).count(),
             // Nobody here can tell.
             busy: runs.iter().filter(|run| run.is_live()).map(|run| run.name.clone()).collect(),
         }));
@@ -161,17 +165,21 @@ impl Retirement {
             stopper.stop();
         };
         tokio::join!(engine.run(&stop), watching);
-        let mut left = self.look().await?;
-        if left.iter().all(|holding| holding.remains.is_nothing()) {
+        let mut left = self.look_afresh().await?;
+        if left.iter().all(|holding| !holding.served || holding.remains.is_nothing()) {
             sleep(REAPPEARS).await;
-            left = self.look().await?;
+            left = self.look_afresh().await?;
         }
-        let served = |holding: &Holding| config.pools.iter().any(|pool| pool.name == holding.pool);
-        if left.iter().filter(|holding| served(holding)).all(|holding| holding.remains.runs == 0) {
+        if left.iter().all(|holding| !holding.served || holding.remains.runs == 0) {
             host.clear().await?;
-            left.iter_mut().for_each(|holding| holding.ended = 0);
+            left.iter_mut().filter(|holding| holding.served).for_each(|holding| holding.ended = 0);
         }
         Ok(left)
+    }
+
+    /// A host remembers for a while what has ended and is gone; another one sees what is there.
+    async fn look_afresh(&self) -> Result<Vec<Holding>, ServeError> {
+        Self::of(self.session.config.clone()).await?.look().await
     }
 
     /// Where the agents are, in words.

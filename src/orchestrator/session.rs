@@ -99,7 +99,7 @@ impl Session {
         info!(
             organization = config.organization.url,
             pools = config.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>().join(", "),
-            host = host.kind(),
+            host = host.kind().name(),
             installation = installation.id(),
             short = installation.short(),
             version = env!("CARGO_PKG_VERSION"),
@@ -120,13 +120,14 @@ impl Session {
         };
         let authentication = config.organization.authentication.name().to_owned();
         Facts {
+            host: host.kind(),
             orchestrator: OrchestratorReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 identity: identity.to_owned(),
                 started_at,
                 installation: installation.id().to_owned(),
                 installation_short: installation.short().to_owned(),
-                host: host.kind().to_owned(),
+                host: host.kind().name().to_owned(),
                 namespace,
                 lease: self.place().map(|place| place.lease),
             },

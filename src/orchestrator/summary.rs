@@ -1,15 +1,13 @@
 //! The status document, put together from what is on the board, with a condition for each aspect.
 
-mod elsewhere;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use super::board::{Known, Seen};
 use crate::core::{
-    API_VERSION, Code, Condition, Finding, Policy, PoolReport, PoolState, PoolView, Remains, Report, cap, pool_report,
-    run_reports,
+    API_VERSION, Code, Condition, Finding, HostKind, Policy, PoolReport, PoolState, PoolView, Remains, Report, cap,
+    pool_report, run_reports,
 };
 
 /// The most job requests and agents in a report.
@@ -35,6 +33,7 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
         let troubles: Vec<Finding> = registration.iter().chain(lately).cloned().collect();
         let view = PoolView {
             policy,
+            host: known.facts.host,
             pool,
             observed: observed.as_ref().map(|(snapshot, plan)| (snapshot, plan)),
             agents: agents.as_deref(),
@@ -48,7 +47,7 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
         if known.host.is_some() && !matches!(report.state, PoolState::Unknown | PoolState::Paused) {
             report.state = PoolState::Degraded;
         }
-        if !known.facts.host_lists_runs()
+        if known.facts.host != HostKind::Kubernetes
             && let Some((snapshot, _)) = observed
         {
             report.runs = run_reports(&snapshot.runs);
@@ -66,7 +65,7 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
 
     let conditions = conditions(known, policy, now);
-    let mut report = Report {
+    let report = Report {
         api_version: API_VERSION.to_owned(),
         kind: "Status".to_owned(),
         reported_at: now,
@@ -76,9 +75,6 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
         findings,
         pools,
     };
-    if !known.facts.host_lists_runs() {
-        elsewhere::reword(&mut report);
-    }
     fitting(report)
 }
 

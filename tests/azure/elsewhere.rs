@@ -185,7 +185,7 @@ async fn an_orchestrator_that_still_serves_the_pools_is_noticed() {
     in_time("there is a placeholder", || ours(&stage) == 1).await;
     let (code, out, err) = said(&plugin(&stage, By::Files, &["uninstall", "-y", "--config"]).await);
     assert_eq!(code, 1, "{out}{err}");
-    assert!(err.contains("fix: an orchestrator still serves these pools") && err.contains("stop it"), "{err}");
+    assert!(err.contains("fix: an orchestrator still serves this pool") && err.contains("stop it"), "{err}");
     serve.kill();
     let (code, out, err) = said(&plugin(&stage, By::Files, &["uninstall", "-y", "--config"]).await);
     assert_eq!((code, ours(&stage)), (0, 0), "{out}{err}");

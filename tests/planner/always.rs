@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use kubectl_ado::core::{
-    Agent, AgentChange, AgentId, AgentRef, JobRequest, ParallelJobs, Pause, Plan, Policy, PoolView, Purpose, RequestId,
-    Run, RunPhase, Scale, Since, Snapshot, Stage, Verdict, plan, pool_report,
+    Agent, AgentChange, AgentId, AgentRef, HostKind, JobRequest, ParallelJobs, Pause, Plan, Policy, PoolView, Purpose,
+    RequestId, Run, RunPhase, Scale, Since, Snapshot, Stage, Verdict, plan, pool_report,
 };
 use proptest::prelude::*;
 
@@ -128,6 +128,7 @@ proptest! {
         // The report says of each of them why it waits, and of no other.
         let view = PoolView {
             policy: &policy,
+            host: HostKind::Kubernetes,
             pool: &policy.pools[0],
             observed: Some((&observed.pools[0], &decided.pools[0])),
             agents: observed.pools[0].agents.as_deref(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use kubectl_ado::core::{
-    Agent, AgentOwner, Code, Finding, INSTALLATION_CAPABILITY, Pause, Policy, PoolReport, PoolState, PoolView, Purpose,
-    RequestId, Run, RunPhase, Scale, Severity, Since, Snapshot, Trouble, TroubleKind, cap, pool_report,
+    Agent, AgentOwner, Code, Finding, HostKind, INSTALLATION_CAPABILITY, Pause, Policy, PoolReport, PoolState,
+    PoolView, Purpose, RequestId, Run, RunPhase, Scale, Severity, Since, Snapshot, Trouble, TroubleKind, cap,
+    pool_report,
 };
 
 use crate::situation::*;
@@ -24,6 +25,7 @@ fn with(
     let plan = kubectl_ado::core::plan(policy, observed, at(seconds));
     let view = PoolView {
         policy,
+        host: HostKind::Kubernetes,
         pool: &policy.pools[0],
         observed: Some((&observed.pools[0], &plan.pools[0])),
         agents: observed.pools[0].agents.as_deref(),
@@ -105,6 +107,7 @@ fn a_pool_that_nobody_has_heard_of_is_unknown() {
     let policy = simple();
     let view = PoolView {
         policy: &policy,
+        host: HostKind::Kubernetes,
         pool: &policy.pools[0],
         observed: None,
         agents: None,

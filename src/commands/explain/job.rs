@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn explain(known: &Known<'_>, job: &AgentJob) -> Explanation {
     let (request, agent) = of_job(known.status, job);
     let of = job.pool.as_ref().map(|pool| format!(" of pool {pool}")).unwrap_or_default();
-    let title = format!("{} {}{of}, created {}", known.status.noun(), job.name, known.ago(job.created_at));
+    let title = format!("{} {}{of}, created {}", known.status.host().noun(), job.name, known.ago(job.created_at));
     let mut explanation = Explanation::new("job", job.name.clone(), title);
     let logs = known.status.in_cluster().then(|| format!("kubectl ado logs {}", job.name));
     let failed = match &job.phase {

@@ -179,7 +179,7 @@ async fn explanations(source: &Source<'_>, known: &Known<'_>, subject: &str) -> 
     }
     let message = format!(
         "\"{subject}\" is no job request, no {} and no pool; the pools: {}",
-        status.noun(),
+        status.host().noun(),
         status.pool_names()
     );
     Err(Failure::new(Exit::Failed, message, Some("kubectl ado queue, jobs and pools list what there is".to_owned())))

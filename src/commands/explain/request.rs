@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     commands::observed::{InstallStatus, since},
-    core::{Code, PoolReport, Progress, RequestId, RequestReport, RunPhase, TroubleKind, VerdictReport},
+    core::{Code, PoolReport, Progress, RequestId, RequestReport, RunPhase, VerdictReport},
     hosts::kubernetes::AgentJob,
     output::age,
 };
@@ -31,7 +31,7 @@ pub(super) fn unknown(known: &Known<'_>, name: &str, jobs: &[AgentJob]) -> Expla
         message.push_str(&format!("; {omitted} more job requests are not in the status"));
     }
     if let Some(job) = jobs.last() {
-        let (noun, ago) = (known.status.noun(), known.ago(job.created_at));
+        let (noun, ago) = (known.status.host().noun(), known.ago(job.created_at));
         message.push_str(&format!("; the {noun} {} was started for it {ago}", job.name));
     }
     let fix = "kubectl ado queue lists what waits; the pool's page in Azure DevOps (Organization settings, Agent pools, Jobs) shows \
@@ -105,21 +105,9 @@ pub(super) fn cause_of(verdict: &VerdictReport) -> Option<Cause> {
 /// What keeps a Job's agent from starting, by the cluster or another host itself.
 pub(super) fn trouble_of(known: &Known<'_>, job: &AgentJob) -> Option<Cause> {
     let trouble = job.trouble.as_ref()?;
-    let fix = if known.status.in_cluster() { fix_in_cluster(trouble.kind) } else { trouble.kind.fix() };
+    let fix = trouble.kind.fix(known.status.host());
     let message = format!("{}: {}", job.name, trouble.message);
     Some(Cause { code: trouble.kind.code(), message, fix: Some(fix.to_owned()), stops: true })
-}
-
-fn fix_in_cluster(kind: TroubleKind) -> &'static str {
-    match kind {
-        TroubleKind::Image => "correct the image in the configuration or the Job template",
-        TroubleKind::Unschedulable => {
-            "add a node, or ask for less in the Job template; kubectl describe node shows what is left"
-        }
-        TroubleKind::Quota => "kubectl describe resourcequota shows the quota; raise it, or lower maxAgents",
-        TroubleKind::Refused => "change the Job template, or the rule that refuses it",
-        TroubleKind::Volume => "create what the Job template mounts, or correct its name there",
-    }
 }
 
 /// How far a Job, or what stands for it on another host, has come.
@@ -141,5 +129,5 @@ pub(super) fn told(known: &Known<'_>, job: &AgentJob) -> String {
         (RunPhase::Live, Some(Progress::Running)) => format!("has a pod that runs{place}"),
         (RunPhase::Live, Some(Progress::Ended)) => "has a pod that has ended".to_owned(),
     };
-    format!("the {} {} {how}", known.status.noun(), job.name)
+    format!("the {} {} {how}", known.status.host().noun(), job.name)
 }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Condition, Finding, OrganizationReport, PoolReport, Severity};
+use crate::core::{Condition, Finding, HostKind, OrganizationReport, PoolReport, Severity};
 
 /// How an install stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,18 +116,14 @@ impl InstallStatus {
         self.pools.iter().find(|pool| pool.name.to_lowercase() == name.to_lowercase())
     }
 
-    /// Whether its agents are Jobs of a cluster.
-    pub(in crate::commands) fn in_cluster(&self) -> bool {
-        self.orchestrator.host.as_deref().is_none_or(|host| host == "kubernetes")
+    /// Where its agents run. One that does not say is older than other hosts are.
+    pub(in crate::commands) fn host(&self) -> HostKind {
+        self.orchestrator.host.as_deref().and_then(HostKind::of_name).unwrap_or_default()
     }
 
-    /// What each of its agents is where it runs.
-    pub(in crate::commands) fn noun(&self) -> &'static str {
-        match self.orchestrator.host.as_deref() {
-            None | Some("kubernetes") => "Job",
-            Some("aci") => "container group",
-            Some(_) => "process",
-        }
+    /// Whether its agents are Jobs of a cluster.
+    pub(in crate::commands) fn in_cluster(&self) -> bool {
+        self.host() == HostKind::Kubernetes
     }
 
     /// The names of the pools, for messages.

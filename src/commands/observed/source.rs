@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::Url;
+use reqwest::{Url, header::HeaderMap};
 
 use super::{
     document::InstallStatus,
@@ -14,8 +14,12 @@ use super::{
     look::{look, look_everywhere},
 };
 use crate::{
+    azure::{http_client, innermost},
     cluster::{Cluster, ClusterError},
-    commands::{Exit, Failure, cluster_flags::ClusterFlags},
+    commands::{
+        Exit, Failure,
+        cluster_flags::{CLUSTER_FLAGS, ClusterFlags},
+    },
     core::{PoolReport, Progress, Report, RequestId, RunPhase, RunReport, RunState, Trouble, TroubleKind},
     hosts::kubernetes::{
         AGENT_JOBS, AgentJob, AgentJobs, agent_jobs, jobs_of_installation, jobs_of_pool, jobs_of_request,
@@ -34,7 +38,7 @@ const VARIABLE: &str = "ADO_STATUS_FROM";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::commands) struct StatusFlags {
     /// Where no cluster is: the orchestrator's address (http://HOST:PORT) or its status file [default: $ADO_STATUS_FROM]
-    #[arg(long, value_name = "URL|FILE")]
+    #[arg(long, value_name = "URL|FILE", conflicts_with_all = CLUSTER_FLAGS)]
     status_from: Option<String>,
     #[command(flatten)]
     pub(in crate::commands) cluster: ClusterFlags,
@@ -69,8 +73,10 @@ impl StatusFlags {
     pub(in crate::commands) fn open(&self) -> Result<Source<'_>, Failure> {
         let ClusterFlags { kubeconfig, context, cluster, namespace, .. } = &self.cluster;
         let names_cluster = kubeconfig.is_some() || context.is_some() || cluster.is_some() || namespace.is_some();
-        let variable = || std::env::var(VARIABLE).ok().filter(|value| !value.is_empty() && !names_cluster);
-        let Some(from) = self.status_from.clone().or_else(variable) else {
+        let by_flag = self.status_from.clone().map(|from| (from, "--status-from"));
+        let by_variable = || Some((std::env::var(VARIABLE).ok().filter(|_| !names_cluster)?, VARIABLE));
+        let given = by_flag.or_else(by_variable).filter(|(from, _)| !from.is_empty());
+        let Some((from, name)) = given else {
             return Ok(Source::Cluster(&self.cluster, Box::new(self.cluster.open()?)));
         };
         // A port behind a host: no file is called so.
@@ -82,12 +88,11 @@ impl StatusFlags {
         if !from.contains("://") {
             return Ok(Source::File(PathBuf::from(from)));
         }
-        let fix = || Some("--status-from http://127.0.0.1:8080, as `serve` prints it when it starts".to_owned());
-        let mut url: Url = from
-            .parse()
-            .map_err(|error| Failure::new(Exit::Usage, format!("--status-from is no address: {error}"), fix()))?;
+        let fix = || Some("an address is http://HOST:PORT, as `serve` prints it when it starts".to_owned());
+        let mut url: Url =
+            from.parse().map_err(|error| Failure::new(Exit::Usage, format!("{name} is no address: {error}"), fix()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(Failure::new(Exit::Usage, "--status-from has to begin with http:// and a host", fix()));
+            return Err(Failure::new(Exit::Usage, format!("{name} has to begin with http:// and a host"), fix()));
         }
         if matches!(url.path(), "" | "/") {
             url.set_path("/status");
@@ -201,7 +206,10 @@ fn job_of(pool: &PoolReport, run: &RunReport) -> AgentJob {
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         let message = format!("the status file {} cannot be read: {error}", path.display());
-        let fix = "name the file that STATUS_FILE (statusFile in ado.yaml) has the orchestrator write".to_owned();
+        let fix =
+            "name the file that STATUS_FILE (statusFile in ado.yaml) has the orchestrator write; an address has a \
+                   port: http://localhost:8080"
+                .to_owned();
         Failure::new(Exit::Failed, message, Some(fix))
     })
 }
@@ -211,29 +219,13 @@ async fn ask(url: &Url) -> Result<String, Failure> {
     let fix = "start `kubectl-ado serve` with LISTEN_ADDRESS, for example 127.0.0.1:8080, and name that address";
     let failed =
         |what: String| Failure::new(Exit::Failed, format!("the orchestrator at {url} {what}"), Some(fix.to_owned()));
-    let silent = |error: &reqwest::Error| {
-        if error.is_timeout() {
-            return failed(format!("did not answer within {} s", DEADLINE.as_secs()));
-        }
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        failed(format!("does not answer: {cause}"))
+    let silent = |error: &reqwest::Error| match error.is_timeout() {
+        true => failed(format!("did not answer within {} s", DEADLINE.as_secs())),
+        false => failed(format!("does not answer: {}", innermost(error))),
     };
-    // Whoever installed one before has an as good one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(DEADLINE);
-    // A proxy has its own idea of who 127.0.0.1 is.
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let client = if is_here { client.no_proxy() } else { client };
-    let mut answer = client
-        .build()
-        .map_err(|error| silent(&error))?
-        .get(url.clone())
-        .send()
-        .await
-        .map_err(|error| silent(&error))?;
+    let client = http_client(url, None, DEADLINE, &HeaderMap::new())
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string(), Some(error.fix().to_owned())))?;
+    let mut answer = client.get(url.clone()).timeout(DEADLINE).send().await.map_err(|error| silent(&error))?;
     let status = answer.status();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| silent(&error))? {

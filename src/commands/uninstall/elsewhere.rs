@@ -43,23 +43,30 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
         writeln!(std::io::stdout(), "nothing of this installation is left in {}", retirement.place())?;
         return Ok(Exit::Done);
     }
-    let is_busy = left.iter().any(|holding| !holding.busy.is_empty());
-    let is_served = left.iter().any(|holding| holding.remains.runs + holding.remains.placeholders > 0);
-    let fix = match (is_busy && !args.force, is_served) {
-        (true, _) => "a longer --timeout, or --force",
-        (false, true) => "an orchestrator still serves these pools and makes anew what goes: stop it, and repeat this",
-        (false, false) => {
-            "Azure DevOps lets go of agents that were ended at work after some minutes: repeat this then, or delete them \
-             under Organization settings > Agent pools"
-        }
-    };
-    let causes = left.iter().map(|holding| (format!("still there: {}", in_words(holding)), Some(fix.to_owned())));
+    let is_busy = left.iter().any(|holding| holding.served && !holding.busy.is_empty());
+    let causes = left
+        .iter()
+        .map(|holding| (format!("still there: {}", in_words(holding)), Some(way_out(holding, args.force).to_owned())));
     let exit = if is_busy { Exit::TimedOut } else { Exit::Failed };
     Err(Failure { exit, causes: causes.collect() })
 }
 
+/// What to do about what has stayed.
+fn way_out(Holding { served, remains, busy, .. }: &Holding, force: bool) -> &'static str {
+    if !served {
+        "another configuration of this installation serves it, or none any more: uninstall with that one, or --force"
+    } else if !busy.is_empty() && !force {
+        "a longer --timeout, or --force"
+    } else if remains.runs + remains.placeholders > 0 {
+        "an orchestrator still serves this pool and makes anew what goes: stop it, and repeat this"
+    } else {
+        "Azure DevOps lets go of agents that were ended at work after some minutes: repeat this then, or delete them under \
+         Organization settings > Agent pools"
+    }
+}
+
 fn in_words(holding: &Holding) -> String {
-    let Holding { pool, remains, ended, busy } = holding;
+    let Holding { pool, remains, ended, busy, .. } = holding;
     let at_work = if busy.is_empty() { String::new() } else { format!(" ({} at work)", busy.len()) };
     format!("pool \"{pool}\": {remains}{at_work}, {ended} that have ended")
 }

@@ -12,7 +12,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use super::{
     Exit, Failure,
-    cluster_flags::ClusterFlags,
+    cluster_flags::{CLUSTER_FLAGS, ClusterFlags},
     install::{DryRun, can_ask, confirm, duration, say},
 };
 use crate::core::Code;
@@ -25,7 +25,7 @@ use belongings::Belongings;
 pub(super) struct Args {
     /// Where no cluster is: the orchestrator's configuration, whose container groups or local agents are to go; without PATH
     /// the environment alone
-    #[arg(long, value_name = "PATH", num_args = 0..=1, conflicts_with = "delete_namespace")]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, conflicts_with = "delete_namespace", conflicts_with_all = CLUSTER_FLAGS)]
     config: Option<Option<PathBuf>>,
     /// Wait until agents that work are done; no new ones are started
     #[arg(long, conflicts_with = "force")]

@@ -60,7 +60,7 @@ pub(super) fn make_group(run: &StartRun, settings: &GroupSettings<'_>) -> Result
     place_it(&mut root, settings, &mut warnings)?;
     tag_it(&mut root.child("tags")?, settings);
     identify(&mut root, settings)?;
-    let agent = root.map.get("properties").map_or(0, |properties| agent_container(&json!({"properties": properties})));
+    let agent = agent_container(root.map.get("properties").and_then(|properties| properties.get("containers")));
 
     let mut properties = root.child("properties")?;
     if let Some(other) = properties.text("restartPolicy")?.filter(|&other| other != "Never") {

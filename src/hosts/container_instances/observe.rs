@@ -40,8 +40,8 @@ impl Seen {
 /// Reads a group of ours. `now` stands for a time that Azure does not tell.
 pub(super) fn seen(name: &str, tagged: Tagged, group: &Value, now: Timestamp) -> Seen {
     let text = |pointer: &str| group.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let container =
-        group.pointer(&format!("/properties/containers/{}", agent_container(group))).unwrap_or(&Value::Null);
+    let containers = group.pointer("/properties/containers");
+    let container = containers.and_then(|all| all.get(agent_container(containers))).unwrap_or(&Value::Null);
     let provisioning = text("/properties/provisioningState").to_owned();
     let state = text("/properties/instanceView/state");
     let agent = Agent::of(container);

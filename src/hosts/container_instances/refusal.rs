@@ -21,7 +21,7 @@ pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[
         ArmError::Credential { fix, .. } => ("unauthorized", Some(fix.clone())),
         ArmError::Unreachable(_) | ArmError::Throttled { .. } => return HostError::Unavailable(message),
         _ if is_transition(error) => return HostError::Unavailable(message),
-        _ if error.is_quota() => ("quota", Some(quota_fix(aci))),
+        _ if error.is_quota() => return HostError::Full { message, fix: quota_fix(aci) },
         ArmError::Refused { status, code, .. } => match (status, code.as_str()) {
             // Of Azure Policy: an admission rule, and no lack of rights.
             (403, "RequestDisallowedByPolicy") => {
@@ -54,8 +54,8 @@ pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[
 
 pub(super) fn quota_fix(aci: &AciConfig) -> String {
     format!(
-        "agents go on as groups are deleted; lower limits.maxAgents (MAXIMUM_AGENT_COUNT) to what fits, or raise the quota: az \
-         container list-usage -l {} shows it",
+        "agents go on as groups are deleted; lower limits.maxAgents (MAXIMUM_AGENT_COUNT) to what fits, or raise the quota of \
+         {} (Azure portal > Quotas > Container Instances)",
         aci.region
     )
 }

@@ -135,10 +135,9 @@ impl ContainerInstancesHost {
     }
 
     fn no_room(&self, name: &str, said: &str) -> HostError {
-        HostError::Refused {
-            reason: "quota",
+        HostError::Full {
             message: format!("cannot create the container group \"{name}\": {said}"),
-            fix: Some(quota_fix(&self.aci)),
+            fix: quota_fix(&self.aci),
         }
     }
 

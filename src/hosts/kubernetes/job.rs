@@ -22,7 +22,7 @@ use default_job::{default_job, is_hardened};
 use super::keys;
 pub use crate::hosts::json::TemplateError;
 use crate::{
-    config::{AgentSpec, Os, SecretKey, Way},
+    config::{AgentSpec, Os, SecretKey, Way, agent_container},
     core::{Held, Installation, Purpose, Recipe, Retention, StartRun, pool_label},
     hosts::{json::Node, variables},
 };
@@ -106,7 +106,7 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
     label_pod(&mut pod_template.child("metadata")?, run, settings)?;
     let mut pod = pod_template.child("spec")?;
     pod.set_default("restartPolicy", "Never");
-    let agent = agent_container(&mut pod, image)?;
+    let agent = place_agent(&mut pod, image)?;
     set_variables(&mut pod, agent, run, settings)?;
     if settings.agent.starts_as_ours() {
         way::lead(&mut pod, agent, settings.way)?;
@@ -225,16 +225,14 @@ fn label_pod(metadata: &mut Node<'_>, run: &StartRun, settings: &JobSettings<'_>
 
 /// The place of the agent's container: the one named `agent`, else the first. It gets a name and an image where it has
 /// none; an image from the configuration goes before the template's.
-fn agent_container(pod: &mut Node<'_>, image: Option<&str>) -> Result<usize, TemplateError> {
+fn place_agent(pod: &mut Node<'_>, image: Option<&str>) -> Result<usize, TemplateError> {
     if pod.list("containers")?.0.is_empty() {
         pod.list("containers")?.0.push(json!({}));
     }
-    let mut agent = 0;
-    for (index, container) in pod.each("containers")?.iter().enumerate() {
-        if container.text("name")? == Some("agent") {
-            agent = index;
-        }
+    for container in pod.each("containers")? {
+        container.text("name")?;
     }
+    let agent = agent_container(pod.map.get("containers"));
     for container in pod.each("containers")?.iter_mut().skip(agent).take(1) {
         container.set_default("name", "agent");
         container.text("image")?;

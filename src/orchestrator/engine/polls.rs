@@ -92,7 +92,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             Ok(runs) => Arc::new(runs),
             Err(error) => {
                 self.journal.trouble("host", Some((error.to_string(), error.fix())));
-                self.board.host(Some(trouble::of_host(&error)));
+                self.board.host(Some(trouble::of_host(&error, self.board.host_kind())));
                 self.metrics.passed((self.settings.now)());
                 return Err(self.host_back_off.failed());
             }
@@ -153,7 +153,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 let wait = state.back_off.failed().max(error.retry_after().unwrap_or_default());
                 state.due = Instant::now() + wait;
                 self.journal.poll_failed(name, &error);
-                self.board.poll_failed(name, trouble::of_poll(&error));
+                self.board.poll_failed(name, trouble::of_poll(&error, self.board.host_kind()));
                 self.metrics.poll_failed(name, error.reason());
                 observed.failures += 1;
             }
