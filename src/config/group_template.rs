@@ -224,7 +224,7 @@ mod tests {
             ("properties:\n  volumes:\n  - emptyDir: {}", "properties.volumes[0] has no name"),
             (
                 "properties:\n  containers:\n  - name: a\n    properties: {resources: {requests: {cpu: four}}}",
-                "group.yaml:4:45: properties.containers[0].properties.resources.requests.cpu is ",
+                "group.yaml:4:46: properties.containers[0].properties.resources.requests.cpu is the text ",
             ),
             ("properties: {}\n---\nproperties: {}", "has a second document here"),
         ] {

@@ -239,7 +239,7 @@ fn a_proxy_and_private_certificates_reach_the_agent() {
 
 #[test]
 fn what_has_the_wrong_type_is_named_by_its_path() {
-    let scene = Scene::new("properties:\n  containers:\n  - name: a\n    properties: {resources: 4}\n");
+    let scene = Scene::new("location: 4\nproperties:\n  containers:\n  - name: a\n");
     let settings_tags = serde_json::Map::new();
     let error = {
         let run = StartRun {
@@ -263,5 +263,5 @@ fn what_has_the_wrong_type_is_named_by_its_path() {
         };
         make_group(&run, &settings).unwrap_err()
     };
-    assert_eq!(error.to_string(), "properties.containers[0].properties.resources has to be an object, not a number");
+    assert_eq!(error.to_string(), "location has to be a string, not a number");
 }
