@@ -79,12 +79,13 @@ impl Credential {
         let flight = match slot.verdict(Timestamp::now(), at_least) {
             Verdict::Good(token) => return Ok(token),
             Verdict::Failed(error) => return Err(error),
-            Verdict::Missing => Arc::clone(&slot.flight).lock_owned().await,
-            Verdict::Aging(token) => match Arc::clone(&slot.flight).try_lock_owned() {
+            Verdict::Aging(token) if at_least.is_zero() => match Arc::clone(&slot.flight).try_lock_owned() {
                 Ok(flight) => flight,
                 // Somebody is at it already.
                 Err(_) => return Ok(token),
             },
+            // Who needs it for long waits for the new one.
+            Verdict::Missing | Verdict::Aging(_) => Arc::clone(&slot.flight).lock_owned().await,
         };
         let old = match slot.verdict(Timestamp::now(), at_least) {
             Verdict::Good(token) => return Ok(token),
