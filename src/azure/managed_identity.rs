@@ -119,8 +119,7 @@ impl ManagedIdentity {
             if status == 200 {
                 return self.granted(&body);
             }
-            let may_pass = matches!(status, 404 | 410 | 429 | 500..);
-            if !may_pass || last == 0 {
+            if !may_pass(status) || last == 0 {
                 return Err(self.refused(status, &body));
             }
             tokio::time::sleep(asked_pause(&headers).map_or(pause, |asked| asked.max(pause))).await;
@@ -169,7 +168,8 @@ impl ManagedIdentity {
             Source::Endpoint { url, .. } => Refusal::failed(
                 format!("IDENTITY_ENDPOINT ({}) does not answer: {what}", url.origin().ascii_serialization()),
                 "it belongs to the place where this runs: restart it there",
-            ),
+            )
+            .passing(true),
             Source::Metadata { url } => {
                 let host = url.host_str().unwrap_or_default();
                 Refusal::Absent(format!("this is no machine of Azure's: no answer from {host} ({what})"))
@@ -196,7 +196,7 @@ impl ManagedIdentity {
         // 400: no such identity here; 403: some networks answer for everybody.
         match (&self.source, status) {
             (Source::Metadata { .. }, 400 | 403) => Refusal::Absent(what),
-            _ => Refusal::failed(what, fix),
+            _ => Refusal::failed(what, fix).passing(may_pass(status)),
         }
     }
 
@@ -206,6 +206,11 @@ impl ManagedIdentity {
             Source::Metadata { .. } => None,
         }
     }
+}
+
+/// Whether it starts, is updated or is busy.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 404 | 410 | 429 | 500..)
 }
 
 async fn answer(request: RequestBuilder) -> Result<(u16, HeaderMap, Vec<u8>), String> {
