@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::{
     Client, RequestBuilder, Url,
     header::{HeaderMap, RETRY_AFTER},
@@ -16,9 +16,10 @@ use super::{
     endpoint::{body, resource},
     link::Refusal,
     scrub::scrubbed,
+    token::end_of,
     transport::{innermost, neighbour_client},
 };
-use crate::config::EntraConfig;
+use crate::config::{CredentialKind, EntraConfig};
 
 /// The instance metadata service of every virtual machine.
 const METADATA: &str = "http://169.254.169.254";
@@ -76,7 +77,7 @@ struct Refused {
 }
 
 impl ManagedIdentity {
-    pub(super) const NAME: &str = "ManagedIdentityCredential";
+    pub(super) const NAME: &'static str = CredentialKind::ManagedIdentity.name();
 
     pub(super) fn new(config: &EntraConfig) -> Result<Self, String> {
         let source = match (&config.identity_endpoint, &config.identity_header) {
@@ -149,9 +150,7 @@ impl ManagedIdentity {
         let granted: Option<Granted> = serde_json::from_slice(body).ok();
         let end = granted.as_ref().and_then(|granted| {
             let until = seconds(&granted.expires_on).and_then(|at| Timestamp::from_second(at).ok());
-            until.or_else(|| {
-                seconds(&granted.expires_in).map(|left| now + SignedDuration::from_secs(left.clamp(0, 7 * 24 * 3600)))
-            })
+            until.or_else(|| Some(end_of(now, seconds(&granted.expires_in)?)))
         });
         match (granted, end) {
             (Some(granted), Some(expires_at)) => {

@@ -87,7 +87,7 @@ impl CredentialKind {
 
     /// Its name in `AZURE_TOKEN_CREDENTIALS` and in messages.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Environment => "EnvironmentCredential",
             Self::WorkloadIdentity => "WorkloadIdentityCredential",
