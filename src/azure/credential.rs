@@ -79,12 +79,13 @@ impl Credential {
         let flight = match slot.verdict(Timestamp::now(), at_least) {
             Verdict::Good(token) => return Ok(token),
             Verdict::Failed(error) => return Err(error),
-            Verdict::Missing => Arc::clone(&slot.flight).lock_owned().await,
-            Verdict::Aging(token) => match Arc::clone(&slot.flight).try_lock_owned() {
+            Verdict::Aging(token) if at_least.is_zero() => match Arc::clone(&slot.flight).try_lock_owned() {
                 Ok(flight) => flight,
                 // Somebody is at it already.
                 Err(_) => return Ok(token),
             },
+            // Who needs it for long waits for the new one.
+            Verdict::Missing | Verdict::Aging(_) => Arc::clone(&slot.flight).lock_owned().await,
         };
         let old = match slot.verdict(Timestamp::now(), at_least) {
             Verdict::Good(token) => return Ok(token),
@@ -138,10 +139,9 @@ impl Credential {
         let Shared { links, kept, .. } = &*self.shared;
         if let Some(link) = kept.get().and_then(|index| links.get(*index)) {
             return link.token(scope).await.map_err(|refusal| {
-                let may_pass = refusal.may_pass();
-                let (what, fix) = refusal.into_words();
-                EntraError::new(vec![Said { link: link.name(), what }], fix.unwrap_or_else(|| chain::FIX.to_owned()))
-                    .passing(may_pass)
+                // It has been there before.
+                let may_pass = refusal.may_pass() || matches!(refusal, Refusal::Absent(_));
+                told(Vec::new(), link, refusal, &[]).passing(may_pass)
             });
         }
         let mut said = Vec::new();
@@ -153,25 +153,22 @@ impl Credential {
                     }
                     return Ok(token);
                 }
-                Err(refusal) => {
-                    let is_final = matches!(refusal, Refusal::Failed { .. });
-                    let may_pass = refusal.may_pass();
-                    let (what, fix) = refusal.into_words();
-                    said.push(Said { link: link.name(), what });
-                    if is_final {
-                        let rest = links.iter().skip(index + 1);
-                        said.extend(rest.map(|after| Said {
-                            link: after.name(),
-                            what: format!("not tried: {} is set up", link.name()),
-                        }));
-                        let fix = fix.unwrap_or_else(|| chain::FIX.to_owned());
-                        return Err(EntraError::new(said, fix).passing(may_pass));
-                    }
-                }
+                Err(Refusal::Absent(what)) => said.push(Said { link: link.name(), what }),
+                Err(failed) => return Err(told(said, link, failed, &links[index + 1..])),
             }
         }
         Err(EntraError::new(said, chain::FIX.to_owned()))
     }
+}
+
+/// What the links said up to this one, with which it ends, and that the rest was not tried.
+fn told(mut said: Vec<Said>, link: &Link, refusal: Refusal, rest: &[Link]) -> EntraError {
+    let may_pass = refusal.may_pass();
+    let (what, fix) = refusal.into_words();
+    said.push(Said { link: link.name(), what });
+    let not_tried = || format!("not tried: {} is set up", link.name());
+    said.extend(rest.iter().map(|after| Said { link: after.name(), what: not_tried() }));
+    EntraError::new(said, fix.unwrap_or_else(|| chain::FIX.to_owned())).passing(may_pass)
 }
 
 impl fmt::Debug for Credential {

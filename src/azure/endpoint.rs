@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::{
     Client, Response,
     header::{ACCEPT, CONTENT_TYPE},
@@ -10,7 +10,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{AccessToken, Cloud, aadsts, link::Refusal, scrub::scrubbed, transport::innermost};
+use super::{AccessToken, Cloud, aadsts, link::Refusal, scrub::scrubbed, token::end_of, transport::innermost};
 
 /// From the question to the last byte. Entra takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl Endpoint {
         if status == 200 {
             let granted: Granted =
                 serde_json::from_slice(&body).map_err(|_| unreached("something that is no token".to_owned()))?;
-            let expires_at = asked_at + SignedDuration::from_secs(granted.expires_in.clamp(0, 7 * 24 * 3600));
+            let expires_at = end_of(asked_at, granted.expires_in);
             return Ok(AccessToken { secret: granted.access_token.into(), expires_at, link });
         }
         let refused: Refused = serde_json::from_slice(&body).unwrap_or_default();

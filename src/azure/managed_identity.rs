@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::{
     Client, RequestBuilder, Url,
     header::{HeaderMap, RETRY_AFTER},
@@ -16,9 +16,10 @@ use super::{
     endpoint::{body, resource},
     link::Refusal,
     scrub::scrubbed,
+    token::end_of,
     transport::{innermost, neighbour_client},
 };
-use crate::config::EntraConfig;
+use crate::config::{CredentialKind, EntraConfig};
 
 /// The instance metadata service of every virtual machine.
 const METADATA: &str = "http://169.254.169.254";
@@ -76,7 +77,7 @@ struct Refused {
 }
 
 impl ManagedIdentity {
-    pub(super) const NAME: &str = "ManagedIdentityCredential";
+    pub(super) const NAME: &'static str = CredentialKind::ManagedIdentity.name();
 
     pub(super) fn new(config: &EntraConfig) -> Result<Self, String> {
         let source = match (&config.identity_endpoint, &config.identity_header) {
@@ -119,8 +120,7 @@ impl ManagedIdentity {
             if status == 200 {
                 return self.granted(&body);
             }
-            let may_pass = matches!(status, 404 | 410 | 429 | 500..);
-            if !may_pass || last == 0 {
+            if !may_pass(status) || last == 0 {
                 return Err(self.refused(status, &body));
             }
             tokio::time::sleep(asked_pause(&headers).map_or(pause, |asked| asked.max(pause))).await;
@@ -150,9 +150,7 @@ impl ManagedIdentity {
         let granted: Option<Granted> = serde_json::from_slice(body).ok();
         let end = granted.as_ref().and_then(|granted| {
             let until = seconds(&granted.expires_on).and_then(|at| Timestamp::from_second(at).ok());
-            until.or_else(|| {
-                seconds(&granted.expires_in).map(|left| now + SignedDuration::from_secs(left.clamp(0, 7 * 24 * 3600)))
-            })
+            until.or_else(|| Some(end_of(now, seconds(&granted.expires_in)?)))
         });
         match (granted, end) {
             (Some(granted), Some(expires_at)) => {
@@ -169,7 +167,8 @@ impl ManagedIdentity {
             Source::Endpoint { url, .. } => Refusal::failed(
                 format!("IDENTITY_ENDPOINT ({}) does not answer: {what}", url.origin().ascii_serialization()),
                 "it belongs to the place where this runs: restart it there",
-            ),
+            )
+            .passing(true),
             Source::Metadata { url } => {
                 let host = url.host_str().unwrap_or_default();
                 Refusal::Absent(format!("this is no machine of Azure's: no answer from {host} ({what})"))
@@ -196,7 +195,7 @@ impl ManagedIdentity {
         // 400: no such identity here; 403: some networks answer for everybody.
         match (&self.source, status) {
             (Source::Metadata { .. }, 400 | 403) => Refusal::Absent(what),
-            _ => Refusal::failed(what, fix),
+            _ => Refusal::failed(what, fix).passing(may_pass(status)),
         }
     }
 
@@ -206,6 +205,11 @@ impl ManagedIdentity {
             Source::Metadata { .. } => None,
         }
     }
+}
+
+/// Whether it starts, is updated or is busy.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 404 | 410 | 429 | 500..)
 }
 
 async fn answer(request: RequestBuilder) -> Result<(u16, HeaderMap, Vec<u8>), String> {

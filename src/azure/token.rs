@@ -5,6 +5,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
+/// The longest that a token is believed to be good for: Entra gives out none for more than a day or so.
+const LONGEST: i64 = 7 * 24 * 3600;
+
+/// When a token ends that was given out then and is good for so many seconds.
+pub(super) fn end_of(given_at: Timestamp, seconds: i64) -> Timestamp {
+    given_at + SignedDuration::from_secs(seconds.clamp(0, LONGEST))
+}
+
 /// An access token. Its `Debug` does not show it.
 #[derive(Clone, Debug)]
 pub struct AccessToken {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::{io::AsyncReadExt, process::Command};
 
 use super::{AccessToken, endpoint::resource, link::Refusal, scrub::scrubbed};
+use crate::config::CredentialKind;
 
 /// How long a tool may take; `az` is slow to start, and asks Entra.
 const PATIENCE: Duration = Duration::from_secs(13);
@@ -52,8 +53,8 @@ struct Printed {
 impl Tool {
     pub(super) fn link(self) -> &'static str {
         match self {
-            Self::Az => "AzureCliCredential",
-            Self::Azd => "AzureDeveloperCliCredential",
+            Self::Az => CredentialKind::AzureCli.name(),
+            Self::Azd => CredentialKind::AzureDeveloperCli.name(),
         }
     }
 

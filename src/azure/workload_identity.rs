@@ -9,6 +9,7 @@ use super::{
     endpoint::{ASSERTION_TYPE, Application, Endpoint},
     link::Refusal,
 };
+use crate::config::CredentialKind;
 
 /// `AZURE_FEDERATED_TOKEN_FILE` and whose it is. The file is read anew each time: it is renewed every hour.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub(super) struct WorkloadIdentity {
 }
 
 impl WorkloadIdentity {
-    pub(super) const NAME: &str = "WorkloadIdentityCredential";
+    pub(super) const NAME: &'static str = CredentialKind::WorkloadIdentity.name();
 
     pub(super) async fn token(&self, scope: &str) -> Result<AccessToken, Refusal> {
         let assertion = self.read()?;

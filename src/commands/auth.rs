@@ -96,7 +96,7 @@ impl Input {
         if let Ok(config) = Installed::read(&cluster, &install).await.and_then(|installed| installed.valid())
             && matches!(config.organization.authentication, Authentication::Entra)
         {
-            let fix = "kubectl ado config set organization.authentication=pat, if a token is what you want";
+            let fix = "kubectl ado upgrade --pat-file FILE, if a token is what you want";
             let message = "the orchestrator signs in with Entra and reads no token";
             return Err(Failure::new(Exit::Usage, message, Some(fix.to_owned())));
         }

@@ -4,12 +4,15 @@ use reqwest::Url;
 
 use super::{error::Wrong, organization::sends_token_in_clear, value::quoted};
 
+/// Whether a text is a GUID, as ids of subscriptions, tenants and clients are.
+#[must_use]
+pub fn is_guid(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
 /// A subscription or a tenant, in lower case.
 pub(super) fn guid(text: &str) -> Result<String, Wrong> {
-    let parts: Vec<&str> = text.split('-').collect();
-    let is_guid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-        && parts.iter().all(|part| part.chars().all(|c| c.is_ascii_hexdigit()));
-    if is_guid {
+    if is_guid(text) {
         return Ok(text.to_lowercase());
     }
     let what = format!("is {}; it has to be a GUID such as 01234567-89ab-cdef-0123-456789abcdef", quoted(text));

@@ -15,7 +15,7 @@ use super::{
     value::quoted,
 };
 
-/// The variables whose values are secret.
+/// The variables whose values are secret, whether we read them or not.
 pub(super) const SECRETS: &[&str] = &["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "IDENTITY_HEADER"];
 
 /// What the environment says about signing in with Entra. Its `Debug` shows no secret.
@@ -29,8 +29,6 @@ pub struct EntraConfig {
     pub client_secret: Option<SecretString>,
     /// `AZURE_CLIENT_CERTIFICATE_PATH`: a PEM file with the key and its certificate.
     pub certificate_path: Option<PathBuf>,
-    /// `AZURE_CLIENT_CERTIFICATE_PASSWORD`: that there is one is told; such files are not read.
-    pub certificate_password: Option<SecretString>,
     /// `AZURE_FEDERATED_TOKEN_FILE`: the token that workload identity puts into a pod and renews there.
     pub federated_token_file: Option<PathBuf>,
     /// `AZURE_AUTHORITY_HOST`, in the place of the cloud's own.
@@ -87,7 +85,7 @@ impl CredentialKind {
 
     /// Its name in `AZURE_TOKEN_CREDENTIALS` and in messages.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Environment => "EnvironmentCredential",
             Self::WorkloadIdentity => "WorkloadIdentityCredential",
@@ -138,7 +136,6 @@ impl EntraConfig {
             client_id: text("AZURE_CLIENT_ID"),
             client_secret: secret("AZURE_CLIENT_SECRET"),
             certificate_path: path("AZURE_CLIENT_CERTIFICATE_PATH"),
-            certificate_password: secret("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
             federated_token_file: path("AZURE_FEDERATED_TOKEN_FILE"),
             authority_host: url("AZURE_AUTHORITY_HOST", authority),
             credentials: credentials.map(|found| found.value).unwrap_or_default(),
@@ -238,13 +235,12 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let config = read(&[
-            ("AZURE_CLIENT_SECRET", "s3cr3t-one"),
-            ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "s3cr3t-two"),
-            ("IDENTITY_HEADER", "s3cr3t-three"),
-        ]);
+        let secrets = SECRETS.iter().map(|name| (*name, "s3cr3t-value"));
+        let config = read(&secrets.collect::<Vec<_>>());
         assert!(!format!("{:?}", config.unwrap()).contains("s3cr3t"));
-        let error = read(&[("AZURE_CLIENT_SECRET", "s3cr3t-one"), ("AZURE_TOKEN_CREDENTIALS", "s3cr3t-one")]);
-        assert!(!error.unwrap_err().contains("s3cr3t"));
+        for name in SECRETS {
+            let error = read(&[(name, "s3cr3t-value"), ("AZURE_TOKEN_CREDENTIALS", "s3cr3t-value")]);
+            assert!(!error.unwrap_err().contains("s3cr3t"), "{name}");
+        }
     }
 }

@@ -47,6 +47,7 @@ mod way;
 mod yaml;
 
 pub use agent_spec::{AgentSpec, Os, Registration};
+pub use azure_names::is_guid;
 pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
 pub use entra::{CredentialKind, Credentials, EntraConfig};

@@ -452,3 +452,30 @@ async fn with_entra_no_secret_is_made_and_the_account_is_that_of_a_workload_iden
     let refused = place.ado_as(None, &["install", "--dry-run=client", "--entra-client-id", "mine"]).ends(2);
     assert!(refused.err.contains("client id"), "{}", refused.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_with_a_token_leaves_entra() {
+    let place = Place::new("leaves-entra").await;
+    let url = place.sandbox.url();
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let flags = ["--org", &url, "--pool", "Linux", "--entra-client-id", id, "--skip-checks", "--wait=false"];
+    place.ado(&[&["install", "-n", place.name()][..], &flags].concat()).ends(0);
+    place.ado(&["auth", "set", "-n", place.name(), "--pat-file", "pat"]).ends(2).tells(&["fix: kubectl ado upgrade --pat-file FILE"]);
+
+    let upgrade = ["upgrade", "-n", place.name(), "--pat-file", "pat", "--wait=false"];
+    let said = place.ado(&upgrade).ends(0).tells(&["-   authentication: entra", "+   authentication: pat"]);
+    assert!(said.out.contains("secret/kubectl-ado-token created"), "{said:?}");
+    let deployment = place.get("deployment/kubectl-ado").to_string();
+    assert!(deployment.contains("ORG_PAT_FILE") && !deployment.contains("azure.workload.identity/use"), "{deployment}");
+    let account = place.get("serviceaccount/kubectl-ado").to_string();
+    assert!(!account.contains("azure.workload.identity/client-id"), "{account}");
+    let said = place.ado(&upgrade).ends(0);
+    assert!(said.out.lines().all(|line| line.ends_with("unchanged")), "{said:?}");
+
+    // The same of a file that says Entra: flags change it.
+    let text = format!("organization: {{url: {url}, authentication: entra}}\npools: [{{name: Linux}}]\n");
+    std::fs::write(place.folder.path().join("entra.yaml"), text).unwrap();
+    let shown = ["install", "-f", "entra.yaml", "--existing-secret", "mine:pat", "--dry-run=client", "-o", "json"];
+    let said = place.ado_as(None, &shown).ends(0);
+    assert!(said.out.contains("authentication: pat") && said.out.contains("\"secretName\": \"mine\""), "{}", said.out);
+}

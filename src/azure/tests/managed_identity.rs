@@ -67,6 +67,7 @@ async fn a_service_that_starts_or_is_busy_is_asked_again_a_few_times() {
         server.now_answers(move |_| (status, json!({"error": "not_yet"})));
         let refusal = link(&server.config(&[])).token(SCOPE).await.unwrap_err();
         assert!(matches!(&refusal, Refusal::Failed { what, .. } if what.contains("not_yet")), "{refusal:?}");
+        assert!(refusal.may_pass(), "{refusal:?}");
         assert_eq!(server.asked().len(), 3 + 4, "{status}");
     }
 }
@@ -89,6 +90,33 @@ async fn a_machine_without_the_service_is_told_within_a_moment() {
     let refusal = link(&config).token(SCOPE).await.unwrap_err();
     assert!(matches!(&refusal, Refusal::Absent(what) if what.contains("no machine of Azure's")), "{refusal:?}");
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_identity_that_was_there_and_is_not_for_a_moment_may_be_there_again() {
+    let server = StandIn::answering(|_| (200, json!({"access_token": "t", "expires_in": 3600}))).await;
+    let credential = server.credential(&[]);
+    credential.token(SCOPE).await.unwrap();
+    for status in [400, 403] {
+        server.now_answers(move |_| (status, json!({"error": "not_now"})));
+        let error = credential.token(&format!("{status}/.default")).await.unwrap_err();
+        assert_eq!(error.said()[0].link, ManagedIdentity::NAME);
+        assert!(error.may_pass(), "{status}: {error:?}");
+    }
+    // Where none was ever there, none is expected.
+    let error = server.credential(&[]).token(SCOPE).await.unwrap_err();
+    assert!(!error.may_pass(), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_identity_endpoint_that_does_not_answer_may_answer_a_moment_later() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/token", listener.local_addr().unwrap());
+    drop(listener);
+    let variables = [("IDENTITY_ENDPOINT", &*endpoint), ("IDENTITY_HEADER", "s3cr3t-header")];
+    let environment: Environment = variables.into_iter().collect();
+    let refusal = link(&EntraConfig::of_environment(&environment).unwrap()).token(SCOPE).await.unwrap_err();
+    assert!(refusal.may_pass(), "{refusal:?}");
 }
 
 #[test]

@@ -48,11 +48,13 @@ struct StandIn {
 struct Shared {
     asked: Vec<Asked>,
     answer: Answer,
+    /// Whoever holds it holds all answers back.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl StandIn {
     async fn answering(answer: impl Fn(&Asked) -> (u16, Value) + Send + 'static) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { asked: Vec::new(), answer: Box::new(answer) }));
+        let shared = Arc::new(Mutex::new(Shared { asked: Vec::new(), answer: Box::new(answer), gate: Arc::default() }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -72,6 +74,12 @@ impl StandIn {
 
     fn now_answers(&self, answer: impl Fn(&Asked) -> (u16, Value) + Send + 'static) {
         self.shared.lock().unwrap().answer = Box::new(answer);
+    }
+
+    /// Holds all answers back until what it gives is dropped.
+    async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        let gate = Arc::clone(&self.shared.lock().unwrap().gate);
+        gate.lock_owned().await
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -103,6 +111,8 @@ async fn serve(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Re
     let pairs = |text: &[u8]| form_urlencoded::parse(text).into_owned().collect();
     let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
     let asked = Asked { path: parts.uri.path().to_owned(), query, form: pairs(&body), headers: parts.headers };
+    let gate = Arc::clone(&shared.lock().unwrap().gate);
+    let _passed = gate.lock().await;
     let mut shared = shared.lock().unwrap();
     let (status, answer) = (shared.answer)(&asked);
     shared.asked.push(asked);

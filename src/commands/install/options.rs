@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::super::cluster_flags::ClusterFlags;
+use crate::config::is_guid;
 
 /// Which of the two commands it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +112,7 @@ pub(in super::super) struct Options {
 
 /// A GUID: it becomes an annotation.
 fn client_id(text: &str) -> Result<String, String> {
-    let sizes = text.split('-').map(str::len);
-    if sizes.eq([8, 4, 4, 4, 12]) && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
+    if is_guid(text) {
         return Ok(text.to_lowercase());
     }
     Err("it has to be a client id, such as 01234567-89ab-cdef-0123-456789abcdef".to_owned())

@@ -142,6 +142,8 @@ pub(super) fn read(flag: &str, path: &Path) -> Result<String, Failure> {
 }
 
 fn apply_flags(options: &Options, document: &mut Value) {
+    let brings_token = options.pat_file.is_some() || options.existing_secret.is_some();
+    let leaves_entra = brings_token && signs_in_with_entra(document);
     let mut set = |path: &[&str], value: Option<Value>| {
         if let Some(value) = value {
             set(document, path, value);
@@ -149,6 +151,7 @@ fn apply_flags(options: &Options, document: &mut Value) {
     };
     set(&["organization", "url"], options.org.as_ref().map(|org| json!(org.trim().trim_end_matches('/'))));
     set(&["organization", "authentication"], options.entra_client_id.as_ref().map(|_| json!("entra")));
+    set(&["organization", "authentication"], leaves_entra.then(|| json!("pat")));
     set(&["image"], options.job_image.as_ref().map(|image| json!(image)));
     set(&["limits", "maxAgents"], options.max_agents.map(|count| json!(count)));
     set(&["defaults", "minAgents"], options.min_agents.map(|count| json!(count)));
