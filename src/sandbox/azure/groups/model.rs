@@ -158,10 +158,14 @@ impl Group {
     }
 }
 
-/// The region of a body, as quotas count it: "East US" and `eastus` are the same.
+/// The region of a body, as quotas count it.
 pub(super) fn region(body: &Value) -> String {
-    let location = body["location"].as_str().unwrap_or_default();
-    location.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+    plain_region(body["location"].as_str().unwrap_or_default())
+}
+
+/// One way to write a region: "East US" and `eastus` are the same.
+pub(super) fn plain_region(region: &str) -> String {
+    region.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
 /// The tags of a body.
