@@ -188,7 +188,7 @@ impl AzureSandbox {
     }
 
     /// How often each kind of call came: `PUT containerGroups/{name}`, `GET containerGroups`, `POST token client_secret`,
-    /// `GET metadata token`, …
+    /// `GET metadata token`, … Those that were dropped before anything was done count apart: `PUT dropped`.
     #[must_use]
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.shared().calls()
