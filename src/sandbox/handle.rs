@@ -1,21 +1,16 @@
 //! The handle: what the process that runs a sandbox can do with it, besides calling its REST API.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
-use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{
     faults::Fault,
     http::{Shared, serve},
     package::Package,
+    served,
     settings::Settings,
     sign_ins::Assertions,
     state::{Agent, AgentRecord, AgentSpec, JobSpec, PoolSpec, Refusal, Request, State},
@@ -54,10 +49,7 @@ impl Sandbox {
             None => std::env::current_exe()?,
         };
         let shared = Arc::new(Shared::new(settings, Package::new(&program)?));
-        let listener = TcpListener::bind(listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (listener, address) = served::listen(listen)?;
         let task = runtime.spawn(serve(Arc::clone(&shared), listener)).abort_handle();
         Ok(Self { server: Arc::new(Server { shared, address, task }) })
     }
@@ -71,11 +63,7 @@ impl Sandbox {
     /// address this machine has there.
     #[must_use]
     pub fn url(&self) -> String {
-        let mut address = self.server.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{address}/{}", self.shared().settings.organization)
+        format!("http://{}/{}", served::here(self.server.address), self.shared().settings.organization)
     }
 
     /// The address it listens on.
@@ -196,22 +184,7 @@ impl Sandbox {
 
     /// Waits until the state is as wanted, at most so long. Returns whether it is. `reached` looks as [`Self::see`] does.
     pub async fn until(&self, within: Duration, mut reached: impl FnMut(&State) -> bool) -> bool {
-        let deadline = Instant::now().checked_add(within);
-        let mut changes = self.shared().changes();
-        loop {
-            changes.borrow_and_update();
-            if self.shared().see(&mut reached) {
-                return true;
-            }
-            let changed = changes.changed();
-            let in_time = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, changed).await.is_ok(),
-                None => changed.await.is_ok(),
-            };
-            if !in_time {
-                return self.shared().see(reached);
-            }
-        }
+        served::until(self.shared().changes(), within, || self.shared().see(&mut reached)).await
     }
 
     /// Switches a fault on.

@@ -15,6 +15,7 @@ mod faults;
 mod handle;
 mod http;
 mod package;
+mod served;
 mod settings;
 mod sign_ins;
 pub mod state;

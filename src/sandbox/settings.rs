@@ -1,15 +1,11 @@
 //! How the sandbox is set up, beyond the rules of its organization.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
-use super::state::Rules;
+use super::{served::random_secret, state::Rules};
 
 /// Settings of a sandbox. The defaults behave like Azure DevOps in the cloud.
 #[derive(Clone, Debug)]
@@ -42,7 +38,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             organization: "sandbox".to_owned(),
-            token: random_token(),
+            token: random_secret(),
             rules: Rules::default(),
             hold: Duration::from_secs(50),
             clock_ahead: SignedDuration::ZERO,
@@ -54,10 +50,4 @@ impl Default for Settings {
             agent_program: None,
         }
     }
-}
-
-/// A token that nobody guesses, so that one sandbox's clients do not get into another's by mistake.
-fn random_token() -> SecretString {
-    let random = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}{:016x}", random(), random(), random()).into()
 }

@@ -1,10 +1,6 @@
 //! What these tests share: both stand-ins, and `serve` between them.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use kubectl_ado::sandbox::{
     AgentSpec, JobResult, JobSpec, Rules, Sandbox, Settings,
@@ -12,13 +8,10 @@ use kubectl_ado::sandbox::{
 };
 use tempfile::TempDir;
 
-use crate::world::{Serve, assert_holds_no_token};
+use crate::world::{Serve, assert_holds_no_token, eventually_within};
 
 /// Long enough for a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(400);
-
-/// Time between two looks at something that is waited for.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Stage {
     pub(crate) devops: Sandbox,
@@ -100,17 +93,25 @@ impl Stage {
         requests.filter(|request| request.received_at.is_some() && request.finished_at.is_none()).count()
     }
 
-    /// Waits until all were served well, and the last group is gone.
-    pub(crate) async fn all_are_served_and_nothing_is_left(&self, requests: &[i64]) {
+    /// Waits until all were served, and well.
+    pub(crate) async fn all_are_served(&self, requests: &[i64]) {
         in_time("all job requests are served", || self.finished(requests) == requests.len()).await;
         for id in requests {
             let request = self.devops.request(*id).unwrap();
             assert_eq!(request.result, Some(JobResult::Succeeded), "{request:?}");
         }
+    }
+
+    /// Waits until all were served well, and the last group is gone.
+    pub(crate) async fn all_are_served_and_nothing_is_left(&self, requests: &[i64]) {
+        self.all_are_served(requests).await;
         in_time("all groups are deleted", || self.azure.groups().is_empty()).await;
-        let left =
-            || self.devops.agents(self.pool).into_iter().filter(|agent| !agent.name.contains("placeholder")).count();
-        in_time("all registrations are removed", || left() == 0).await;
+        in_time("all registrations are removed", || self.registrations() == 0).await;
+    }
+
+    /// How many agents are registered, without those that are there for the pool's sake.
+    pub(crate) fn registrations(&self) -> usize {
+        self.devops.agents(self.pool).into_iter().filter(|agent| !agent.name.contains("placeholder")).count()
     }
 
     /// One group for each request, created once, started once, deleted.
@@ -124,7 +125,7 @@ impl Stage {
         }
     }
 
-    /// What anybody could read of groups.
+    /// No secret is in what anybody could read of groups, of which there are some.
     pub(crate) fn no_secret_can_be_read(&self) {
         let group = self.azure.settings().resource_groups.first().unwrap().clone();
         let names = self.azure.groups();
@@ -132,24 +133,41 @@ impl Stage {
             let all = names.iter().filter_map(|name| groups.get(&group, name).ok()).map(|group| group.to_string());
             all.collect::<String>()
         });
-        assert_holds_no_token(&shown, self.devops.token(), "a group");
-        for record in self.azure.history() {
-            assert_holds_no_token(&format!("{record:?}"), self.devops.token(), "a tag");
+        assert!(!shown.is_empty(), "there is no group to read of");
+        self.holds_no_secret(&shown, "a group");
+        self.no_secret_was_left();
+    }
+
+    /// No secret is in the tags of any group there ever was, nor in the logs of their agents.
+    pub(crate) fn no_secret_was_left(&self) {
+        let history = self.azure.history();
+        assert!(!history.is_empty(), "there never was a group");
+        for record in history {
+            self.holds_no_secret(&format!("{record:?}"), "a tag");
+            self.holds_no_secret(&self.azure.log(&record.name), "a log");
+        }
+    }
+
+    fn holds_no_secret(&self, text: &str, place: &str) {
+        let given = self.azure.tokens().texts();
+        assert!(!given.is_empty(), "nobody has signed in");
+        for secret in [self.devops.token(), self.azure.secret()].into_iter().chain(given.iter().map(String::as_str)) {
+            assert_holds_no_token(text, secret, place);
         }
     }
 }
 
 /// Waits until something is true.
-pub(crate) async fn in_time(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+pub(crate) async fn in_time(what: &str, is_true: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, is_true).await;
 }
 
-/// How many calls of this method to single groups there were.
+/// How many calls of this method to single groups there were that were not dropped.
 pub(crate) fn calls(azure: &AzureSandbox, method: &str) -> u64 {
-    let prefix = format!("{method} containerGroups/{{name}}");
-    azure.calls().iter().filter(|(call, _)| **call == prefix).map(|(_, count)| count).sum()
+    count(azure, &format!("{method} containerGroups/{{name}}"))
+}
+
+/// How many calls of this kind there were.
+pub(crate) fn count(azure: &AzureSandbox, kind: &str) -> u64 {
+    azure.calls().get(kind).copied().unwrap_or_default()
 }

@@ -227,8 +227,13 @@ pub(crate) fn project_file(path: &str) -> String {
 }
 
 /// Waits until something is true.
-pub(crate) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn eventually(what: &str, is_true: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, is_true).await;
+}
+
+/// Waits until something is true that takes longer than others.
+pub(crate) async fn eventually_within(patience: Duration, what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !is_true() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(LOOK_AGAIN).await;

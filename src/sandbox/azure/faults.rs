@@ -65,22 +65,15 @@ impl AzureFaultKind {
         }
     }
 
-    /// What comes instead of doing the call.
-    pub(super) fn refusal(self) -> Option<Refusal> {
+    /// What comes instead of doing the call, which is about the group of this name if about one.
+    pub(super) fn refusal(self, name: &str) -> Option<Refusal> {
         Some(match self {
             Self::Forbidden => Refusal::new(403, "AuthorizationFailed", "The client does not have authorization."),
-            Self::Transitioning => {
-                let message = "The container group is still transitioning, please retry later.";
-                Refusal::new(409, "ContainerGroupTransitioning", message)
-            }
+            Self::Transitioning => Refusal::transitioning(name),
             Self::Throttled(time) => Refusal::too_many("a fault is switched on", time.as_secs()),
             Self::ServerError => Refusal::new(500, "InternalServerError", "Encountered internal server error."),
             Self::Unavailable => Refusal::new(503, "ServerTimeout", "The request timed out. Please try again later."),
-            Self::Quota => {
-                let message = "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota \
-                               'ContainerGroups' exceeded in region 'here'. Limit: '0', Usage: '0' Requested: '1'.";
-                Refusal::new(409, "ContainerGroupQuotaReached", message)
-            }
+            Self::Quota => Refusal::quota(409, "ContainerGroups", "here", 0.0, 0.0, 1.0),
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{
     entra::{SignIn, Tokens},
@@ -14,6 +14,7 @@ use super::{
     settings::AzureSettings,
     shared::Shared,
 };
+use crate::sandbox::served;
 
 /// A running stand-in for Azure. Clones are the same one; when the last is dropped it stops, and so do all of its
 /// groups' processes.
@@ -54,18 +55,15 @@ impl AzureSandbox {
     pub fn start_on(listen: SocketAddr, settings: AzureSettings) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let shared = Arc::new(Shared::new(settings)?);
-        let listener = std::net::TcpListener::bind(listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (listener, address) = served::listen(listen)?;
         let task = runtime.spawn(serve(Arc::clone(&shared), listener)).abort_handle();
         Ok(Self { server: Arc::new(Server { shared, address, task }) })
     }
 
-    /// Where it is reached: the authority, the metadata service and Resource Manager all at once.
+    /// Where it is reached on this machine: the authority, the metadata service and Resource Manager all at once.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.server.address)
+        format!("http://{}", served::here(self.server.address))
     }
 
     /// IDENTITY_ENDPOINT.
@@ -176,17 +174,7 @@ impl AzureSandbox {
     /// Waits until the groups are as wanted, at most so long. Returns whether they are. `reached` looks as [`Self::see`]
     /// does.
     pub async fn until(&self, within: Duration, mut reached: impl FnMut(&Groups) -> bool) -> bool {
-        let deadline = Instant::now() + within;
-        let mut changes = self.shared().changes();
-        loop {
-            changes.borrow_and_update();
-            if self.shared().see(&mut reached) {
-                return true;
-            }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return self.shared().see(reached);
-            }
-        }
+        served::until(self.shared().changes(), within, || self.shared().see(&mut reached)).await
     }
 
     /// Switches a fault on.
@@ -200,7 +188,7 @@ impl AzureSandbox {
     }
 
     /// How often each kind of call came: `PUT containerGroups/{name}`, `GET containerGroups`, `POST token client_secret`,
-    /// `GET metadata token`, …
+    /// `GET metadata token`, … Those that were dropped before anything was done count apart: `PUT dropped`.
     #[must_use]
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.shared().calls()

@@ -1,13 +1,11 @@
 //! How the stand-in for Azure is set up, beyond the rules of its subscription.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::{entra::Application, groups::AzureRules};
+use crate::sandbox::served::random_secret;
 
 /// The agent's start script, which is what the image runs.
 const START_SCRIPT: &str = include_str!("../../../linux/start.sh");
@@ -44,7 +42,7 @@ pub struct AzureSettings {
 impl Default for AzureSettings {
     /// One application with a secret of its own making, which is a contributor; one resource group, `agents`.
     fn default() -> Self {
-        let secret = random();
+        let secret = random_secret();
         let application = Application::new("orchestrator", "0c11e470-0000-4000-8000-000000000001");
         let managers = [
             "https://management.azure.com",
@@ -62,16 +60,10 @@ impl Default for AzureSettings {
             audiences: managers.iter().copied().chain([devops]).map(str::to_owned).collect(),
             manager_audiences: managers.map(str::to_owned).into(),
             token_lifetime: Duration::from_secs(3600),
-            identity_header: random(),
+            identity_header: random_secret(),
             rules: AzureRules::default(),
             page_size: 20,
             entry_point: START_SCRIPT.to_owned(),
         }
     }
-}
-
-/// A secret that nobody guesses.
-fn random() -> SecretString {
-    let random = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", random(), random()).into()
 }

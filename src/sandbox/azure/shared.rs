@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +16,7 @@ use super::{
     processes::Processes,
     settings::AzureSettings,
 };
-use crate::sandbox::switched::Faults;
+use crate::sandbox::{served::lock, switched::Faults};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -127,9 +127,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// No code panics while it holds a lock; if it does, the data is still whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

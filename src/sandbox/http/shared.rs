@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use super::grants::Grants;
-use crate::sandbox::{FaultKind, package::Package, settings::Settings, state::State, switched::Faults};
+use crate::sandbox::{FaultKind, package::Package, served::lock, settings::Settings, state::State, switched::Faults};
 
 /// Knows the user that a token is of.
 type Who = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -131,9 +131,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// No code panics while it holds a lock; if it does, the data is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

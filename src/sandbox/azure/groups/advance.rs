@@ -72,14 +72,13 @@ impl Groups {
         let process = self.last_process;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.process = Some(process);
-        group.last_process = Some(process);
         let Some(agent) = group.agent() else { return };
         if !matches!(agent.doing, Doing::Running { .. }) {
             agent.now_does(Doing::Running { since: at });
             agent.restarts += 1;
         }
         let name = agent.name.clone();
-        self.orders.push(Order::Start(process, Start::of(&group.body, &group.name, &name)));
+        self.orders.push(Order::Start(process, Start::of(&group.body, &name)));
         if let Some(record) = self.history.get_mut(group.record) {
             record.starts += 1;
             record.processes.push(process);

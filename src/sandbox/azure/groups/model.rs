@@ -111,9 +111,8 @@ pub(super) struct Group {
     pub(super) containers: Vec<Container>,
     /// The operation that is going on.
     pub(super) operation: Option<u64>,
-    /// The process that runs for it, and the last one that did.
+    /// The process that runs for it.
     pub(super) process: Option<u64>,
-    pub(super) last_process: Option<u64>,
     /// Somebody stopped it.
     pub(super) stopped: bool,
     /// Where it stands in the history.
@@ -130,10 +129,15 @@ impl Group {
         self.containers = names.map(|name| Container::new(name.as_str().unwrap_or_default().to_owned())).collect();
     }
 
-    /// The container that really runs: the one named `agent`, else the first.
+    /// The container that really runs.
     pub(super) fn agent(&mut self) -> Option<&mut Container> {
-        let at = self.containers.iter().position(|container| container.name == "agent").unwrap_or_default();
+        let at = self.agent_at();
         self.containers.get_mut(at)
+    }
+
+    /// Which one that is: the one named `agent`, else the first.
+    pub(super) fn agent_at(&self) -> usize {
+        self.containers.iter().position(|container| container.name == "agent").unwrap_or_default()
     }
 
     /// Whether a container that ended like this is started again.
@@ -158,10 +162,14 @@ impl Group {
     }
 }
 
-/// The region of a body, as quotas count it: "East US" and `eastus` are the same.
+/// The region of a body, as quotas count it.
 pub(super) fn region(body: &Value) -> String {
-    let location = body["location"].as_str().unwrap_or_default();
-    location.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+    plain_region(body["location"].as_str().unwrap_or_default())
+}
+
+/// One way to write a region: "East US" and `eastus` are the same.
+pub(super) fn plain_region(region: &str) -> String {
+    region.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
 /// The tags of a body.

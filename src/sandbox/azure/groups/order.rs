@@ -19,8 +19,6 @@ pub enum Order {
 /// What a process is started with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Start {
-    /// The group's name.
-    pub group: String,
     /// The container's command; without one it is the image's own.
     pub command: Vec<String>,
     /// The environment, secret or not.
@@ -33,13 +31,13 @@ pub struct Start {
 impl std::fmt::Debug for Start {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&String> = self.environment.keys().collect();
-        f.debug_struct("Start").field("group", &self.group).field("environment", &names).finish_non_exhaustive()
+        f.debug_struct("Start").field("environment", &names).finish_non_exhaustive()
     }
 }
 
 impl Start {
     /// What the container of this name is started with.
-    pub(super) fn of(body: &Value, group: &str, container: &str) -> Self {
+    pub(super) fn of(body: &Value, container: &str) -> Self {
         let properties = &body["properties"];
         let containers = list(&properties["containers"]);
         let container = containers.iter().find(|one| one["name"] == container).unwrap_or(&Value::Null);
@@ -58,7 +56,6 @@ impl Start {
             (text(&mount["mountPath"]), files.collect())
         });
         Self {
-            group: group.to_owned(),
             command: list(&container["command"]).iter().map(text).collect(),
             environment: variables.collect(),
             mounts: mounts.collect(),

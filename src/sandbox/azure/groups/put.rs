@@ -93,7 +93,6 @@ impl Groups {
             containers: Vec::new(),
             operation: Some(operation),
             process: None,
-            last_process: None,
             stopped: false,
             record: self.history.len() - 1,
         };

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Groups, Refusal, check::cores, model::Key};
+use super::{
+    Groups, Refusal,
+    check::cores,
+    model::{Key, plain_region},
+};
 
 impl Groups {
     /// Whether a group of so many cores still fits, in the place of the one with this key.
@@ -27,7 +31,7 @@ impl Groups {
     /// What is used of a region's quotas.
     #[must_use]
     pub fn usages(&self, region: &str) -> Value {
-        let region: String = region.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
+        let region = plain_region(region);
         let groups = || self.groups.values().filter(|group| group.location() == region);
         let cores: f64 = groups().map(|group| cores(&group.body)).sum();
         let usage = |name: &str, localized: &str, current: Value, limit: Value| {

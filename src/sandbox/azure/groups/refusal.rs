@@ -20,7 +20,7 @@ impl Refusal {
     }
 
     /// The body is not of the published shape, as the deserializer says it.
-    pub(super) fn content(what: &str) -> Self {
+    pub(in crate::sandbox::azure) fn content(what: &str) -> Self {
         let message = format!("The request content was invalid and could not be deserialized: '{what}'.");
         Self::new(400, "InvalidRequestContent", message)
     }
@@ -33,12 +33,19 @@ impl Refusal {
         Self::new(404, "ResourceNotFound", message)
     }
 
-    pub(super) fn transitioning(name: &str) -> Self {
+    pub(in crate::sandbox::azure) fn transitioning(name: &str) -> Self {
         let message = format!("The container group '{name}' is still transitioning, please retry later.");
         Self::new(409, "ContainerGroupTransitioning", message)
     }
 
-    pub(super) fn quota(status: u16, quota: &str, region: &str, limit: f64, usage: f64, requested: f64) -> Self {
+    pub(in crate::sandbox::azure) fn quota(
+        status: u16,
+        quota: &str,
+        region: &str,
+        limit: f64,
+        usage: f64,
+        requested: f64,
+    ) -> Self {
         let message = format!(
             "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota '{quota}' exceeded in \
              region '{region}'. Limit: '{limit}', Usage: '{usage}' Requested: '{requested}'."

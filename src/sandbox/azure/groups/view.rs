@@ -46,13 +46,13 @@ impl Groups {
     /// There is no such group or container.
     pub fn process_of(&self, resource_group: &str, name: &str, container: &str) -> Result<Option<u64>, Refusal> {
         let key = Self::key(resource_group, name);
-        let mut group = self.groups.get(&key).cloned().ok_or_else(|| Refusal::not_found(resource_group, name))?;
-        if !group.containers.iter().any(|one| one.name == container) {
+        let group = self.groups.get(&key).ok_or_else(|| Refusal::not_found(resource_group, name))?;
+        let Some(at) = group.containers.iter().position(|one| one.name == container) else {
             let message = format!("The container '{container}' is not found in container group '{name}'.");
             return Err(Refusal::new(404, "ContainerNotFound", message));
-        }
-        let is_agent = group.agent().is_some_and(|agent| agent.name == container);
-        Ok(group.last_process.filter(|_| is_agent))
+        };
+        let last = || self.history.get(group.record)?.processes.last().copied();
+        Ok(if at == group.agent_at() { last() } else { None })
     }
 
     /// How an operation stands; whether it is over; and what it was about, if that is still there.

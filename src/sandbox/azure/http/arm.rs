@@ -60,7 +60,7 @@ pub(super) fn route(
         _ => Sort::Read,
     };
     let left = shared.with(|groups, now| groups.throttle(&principal.client_id, sort, now))?;
-    if let Some(refusal) = fault.and_then(AzureFaultKind::refusal) {
+    if let Some(refusal) = fault.and_then(|fault| fault.refusal(segments.get(7).copied().unwrap_or_default())) {
         return Err(refusal);
     }
     if !subscription.eq_ignore_ascii_case(&shared.settings.subscription) {
@@ -207,10 +207,7 @@ fn group(
         ("GET", []) => return Ok(Reply::json(200, &shared.see(|groups| groups.get(resource_group, name))?)),
         ("GET", ["containers", container, "logs"]) => return logs(shared, call, resource_group, name, container),
         ("PUT", []) => {
-            let body = call.value().map_err(|error| {
-                let what = format!("The request content was invalid and could not be deserialized: '{error}'.");
-                Refusal::new(400, "InvalidRequestContent", what)
-            })?;
+            let body = call.value().map_err(|error| Refusal::content(&error.to_string()))?;
             let fate = fault.map_or(Fate::Run, AzureFaultKind::fate);
             shared.with(|groups, now| groups.put(resource_group, name, body, fate, now))
         }

@@ -53,9 +53,5 @@ pub(super) fn trouble(fault: Option<AzureFaultKind>) -> Option<Reply> {
         "error": if status == 401 { "invalid_client" } else { "temporarily_unavailable" },
         "error_description": "AADSTS90033: A transient error has occurred. Please try again.",
     });
-    let reply = Reply::json(status, &body);
-    Some(match retry_after {
-        Some(seconds) => reply.with("retry-after", &seconds.to_string()),
-        None => reply,
-    })
+    Some(Reply::json(status, &body).retrying_after(retry_after))
 }

@@ -37,6 +37,14 @@ impl Reply {
         self
     }
 
+    /// After how many seconds to ask again, if that is to be said.
+    pub(super) fn retrying_after(self, seconds: Option<u64>) -> Self {
+        match seconds {
+            Some(seconds) => self.with("retry-after", &seconds.to_string()),
+            None => self,
+        }
+    }
+
     pub(super) fn status(&self) -> u16 {
         self.status.as_u16()
     }
@@ -51,10 +59,6 @@ impl Reply {
 
 impl From<Refusal> for Reply {
     fn from(Refusal { status, code, message, retry_after }: Refusal) -> Self {
-        let reply = Self::json(status, &json!({ "error": { "code": code, "message": message } }));
-        match retry_after {
-            Some(seconds) => reply.with("retry-after", &seconds.to_string()),
-            None => reply,
-        }
+        Self::json(status, &json!({ "error": { "code": code, "message": message } })).retrying_after(retry_after)
     }
 }

@@ -28,6 +28,7 @@ async fn answer(shared: &Arc<Shared>, Asked { line, call }: Asked) -> Result<Res
         tokio::time::sleep(latency).await;
     }
     if fault == Some(AzureFaultKind::Dropped) {
+        shared.count_call(format!("{} dropped", call.method));
         return Err(Dropped);
     }
     let reply = handle(shared, &call, fault);

@@ -24,8 +24,9 @@ use tokio::{
 
 use super::{
     groups::{Order, Start},
-    shared::{Shared, lock},
+    shared::Shared,
 };
+use crate::sandbox::served::lock;
 
 mod mounts;
 mod signals;
