@@ -113,7 +113,8 @@ impl Credential {
         self.slot(scope).forget(Timestamp::now(), &is_it)
     }
 
-    fn slot(&self, scope: &str) -> Arc<Slot> {
+    /// The place of a scope. Open to the tests, which put tokens of any age there.
+    pub(super) fn slot(&self, scope: &str) -> Arc<Slot> {
         let mut scopes = self.shared.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(scopes.entry(scope.to_owned()).or_default())
     }

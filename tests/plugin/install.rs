@@ -460,7 +460,10 @@ async fn an_upgrade_with_a_token_leaves_entra() {
     let id = "01234567-89ab-cdef-0123-456789abcdef";
     let flags = ["--org", &url, "--pool", "Linux", "--entra-client-id", id, "--skip-checks", "--wait=false"];
     place.ado(&[&["install", "-n", place.name()][..], &flags].concat()).ends(0);
-    place.ado(&["auth", "set", "-n", place.name(), "--pat-file", "pat"]).ends(2).tells(&["fix: kubectl ado upgrade --pat-file FILE"]);
+    place
+        .ado(&["auth", "set", "-n", place.name(), "--pat-file", "pat"])
+        .ends(2)
+        .tells(&["fix: kubectl ado upgrade --pat-file FILE"]);
 
     let upgrade = ["upgrade", "-n", place.name(), "--pat-file", "pat", "--wait=false"];
     let said = place.ado(&upgrade).ends(0).tells(&["-   authentication: entra", "+   authentication: pat"]);

@@ -1,6 +1,11 @@
 //! How long tokens are kept, and who waits for a new one.
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::*;
+use crate::azure::AccessToken;
 
 #[tokio::test]
 async fn a_token_is_asked_for_once_and_kept_for_its_scope() {
@@ -40,57 +45,52 @@ async fn a_token_that_was_refused_is_replaced_once() {
 async fn an_aging_token_is_renewed_aside_and_nobody_waits_for_it() {
     let (server, credential) = aging().await;
     let held = server.hold().await;
-    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "token-1");
+    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "old");
     drop(held);
 }
 
 #[tokio::test]
 async fn an_agent_gets_a_new_token_in_the_place_of_an_aging_one() {
     let (_server, credential) = aging().await;
-    assert_eq!(text(&credential.lasting(SCOPE, AGENT).await.unwrap()), "token-2");
+    assert_eq!(text(&credential.lasting(SCOPE, AGENT).await.unwrap()), "token-1");
 }
 
 #[tokio::test]
 async fn an_agent_waits_for_the_token_that_somebody_else_renews() {
     let (server, credential) = aging().await;
-    server.now_answers(|_| (200, json!({"expires_in": 3600, "access_token": "token-2"})));
     let held = server.hold().await;
-    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "token-1", "it is renewed aside");
+    assert_eq!(text(&credential.token(SCOPE).await.unwrap()), "old", "it is renewed aside");
     // What is named first is asked for first.
     let (lasting, ()) = tokio::join!(biased; credential.lasting(SCOPE, AGENT), async { drop(held) });
-    assert_eq!(text(&lasting.unwrap()), "token-2");
-    assert_eq!(server.asked().len(), 2, "by one flight");
-}
-
-/// How long an agent needs its token.
-const AGENT: std::time::Duration = std::time::Duration::from_secs(1200);
-
-/// A chain whose `token-1` is past its half, and due to be renewed.
-async fn aging() -> (StandIn, Credential) {
-    let server = StandIn::giving(2).await;
-    let credential = server.credential(&SECRET);
-    let first = credential.token(SCOPE).await.unwrap();
-    let past_half = first.expires_at - jiff::SignedDuration::from_millis(900);
-    tokio::time::sleep(first_wait(past_half)).await;
-    (server, credential)
+    assert_eq!(text(&lasting.unwrap()), "token-1");
+    assert_eq!(server.asked().len(), 1, "by one flight");
 }
 
 #[tokio::test]
 async fn an_old_token_that_is_still_good_is_used_while_no_new_one_can_be_had() {
-    let server = StandIn::giving(2).await;
-    let credential = server.credential(&SECRET);
-    let first = credential.token(SCOPE).await.unwrap();
+    let (server, credential) = aging().await;
     server.now_answers(|_| (503, json!({})));
-    tokio::time::sleep(first_wait(first.expires_at - jiff::SignedDuration::from_millis(900))).await;
-    let again = credential.lasting(SCOPE, AGENT).await.unwrap();
-    assert_eq!(text(&again), "token-1");
-    assert_eq!(server.asked().len(), 2, "it was tried");
-    tokio::time::sleep(first_wait(first.expires_at)).await;
+    assert_eq!(text(&credential.lasting(SCOPE, AGENT).await.unwrap()), "old");
+    assert_eq!(server.asked().len(), 1, "it was tried");
+    hold_since_a_minute(&credential, SignedDuration::from_secs(-1));
     assert!(credential.token(SCOPE).await.is_err(), "it has ended");
 }
 
-fn first_wait(until: jiff::Timestamp) -> std::time::Duration {
-    std::time::Duration::try_from(until.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+/// How long an agent needs its token.
+const AGENT: Duration = Duration::from_mins(20);
+
+/// A chain that holds a token whose end is near, and whose server gives `token-1` in its place.
+async fn aging() -> (StandIn, Credential) {
+    let server = StandIn::giving(3600).await;
+    let credential = server.credential(&SECRET);
+    hold_since_a_minute(&credential, SignedDuration::from_secs(60));
+    (server, credential)
+}
+
+fn hold_since_a_minute(credential: &Credential, left: SignedDuration) {
+    let now = Timestamp::now();
+    let token = AccessToken { secret: "old".to_owned().into(), expires_at: now + left, link: "a link" };
+    credential.slot(SCOPE).came(token, now - SignedDuration::from_mins(1));
 }
 
 #[tokio::test]

@@ -85,7 +85,9 @@ fn quota(room: Check, region: &str, usages: &[Usage]) -> CheckResult {
         Some(full) => room
             .warn(Code::QuotaUsedUp, format!("{region} has no room for another container group: {}", full.name))
             .evidence(words)
-            .fix(format!("delete groups, or raise the quota of {region} (Azure portal > Quotas > Container Instances)")),
+            .fix(format!(
+                "delete groups, or raise the quota of {region} (Azure portal > Quotas > Container Instances)"
+            )),
         None => room.ok(format!("{region} has room for container groups")).evidence(words),
     }
 }
