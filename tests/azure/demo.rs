@@ -29,12 +29,12 @@ fn an_interrupted_demo_waits_for_nobody_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let told = tempfile::NamedTempFile::new().unwrap();
     let mut demo = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
-    demo.args(["demo", "--host", "aci", "--jobs", "12"]).env("TMPDIR", folder.path());
+    demo.args(["demo", "--host", "aci", "--jobs", "1000", "--max-agents", "1"]).env("TMPDIR", folder.path());
     demo.stdout(Stdio::null()).stderr(told.reopen().unwrap());
     let mut demo = demo.spawn().unwrap();
     let (started, patience) = (Instant::now(), Duration::from_secs(120));
     let says = || std::fs::read_to_string(told.path()).unwrap();
-    while !(1..=12).any(|running| says().contains(&format!("{running} running"))) {
+    while !says().contains("1 running") {
         assert!(started.elapsed() < patience, "{}", says());
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -91,6 +91,11 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
     serve.kill();
     let (code, out, _) = said(&plugin(&stage, By::Files, &["status", "--status-from", "status.json"]).await);
     assert!(code == 0 && out.contains("host aci"), "{out}");
+    let mut status: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    status["reportedAt"] = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string().into();
+    std::fs::write(&file, status.to_string()).unwrap();
+    let (code, out, _) = said(&plugin(&stage, By::Files, &["status", "--status-from", "status.json"]).await);
+    assert!(code == 3 && out.contains("ADO504 the status was written 1h ago"), "{out}");
     let (code, _, err) = said(&plugin(&stage, By::Files, &["status", "--status-from", &address]).await);
     assert_eq!(code, 1);
     assert!(err.contains("does not answer") && err.contains("fix: "), "{err}");
@@ -136,13 +141,28 @@ async fn nothing_is_left_of_what_a_configuration_has_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_that_work_are_waited_for_where_that_is_asked_for() {
     let stage = Stage::new(AzureRules::default());
-    let requests = stage.queue(2, "sleep 3");
+    let gate = stage.folder.path().join("gate");
+    let requests = stage.queue(2, &format!("until [ -e '{}' ]; do sleep 0.1; done", gate.display()));
     let serve = stage.serve(By::Token).start();
     in_time("both are at work", || stage.at_work(&requests) == 2).await;
     serve.kill();
+    let looks = || {
+        let calls = stage.devops.calls();
+        let lists = calls.iter().filter(|(route, _)| route.starts_with("GET") && route.ends_with("/agents"));
+        lists.map(|(_, count)| count).sum::<u64>()
+    };
+    let before = looks();
     // By the environment alone, as the orchestrator had it.
-    let (code, out, err) = said(&plugin(&stage, By::Token, &["uninstall", "-y", "--drain", "--config"]).await);
+    let drained = plugin(&stage, By::Token, &["uninstall", "-y", "--drain", "--config"]);
+    let opened = async {
+        in_time("it has looked at the agents again and again", || looks() >= before + 4).await;
+        assert_eq!(stage.at_work(&requests), 2);
+        std::fs::write(&gate, "").unwrap();
+    };
+    let (output, ()) = tokio::join!(drained, opened);
+    let (code, out, err) = said(&output);
     assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("waiting for "), "{err}");
     stage.all_are_served_and_nothing_is_left(&requests).await;
     assert_eq!(ours(&stage), 0, "the placeholder is gone, too");
 }

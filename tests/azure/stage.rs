@@ -1,6 +1,6 @@
 //! What these tests share: both stand-ins, and `serve` between them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use kubectl_ado::sandbox::{
     AgentSpec, JobResult, JobSpec, Rules, Sandbox, Settings,
@@ -122,6 +122,19 @@ impl Stage {
             assert_eq!((*puts, *starts), (1, 1), "{name}");
             assert_eq!(tags["kubectl-ado-registration"], by.name(), "{name}");
             assert!(*deletes >= 1 && deleted_at.is_some(), "{name}");
+        }
+    }
+
+    /// No attempt at a request was made twice, and of all of its attempts one worked to its end.
+    pub(crate) fn each_attempt_once_and_one_that_works(&self, requests: &[i64]) {
+        let history = self.azure.history();
+        for id in requests {
+            let request = id.to_string();
+            let of: Vec<_> = history.iter().filter(|group| group.tags["kubectl-ado-request"] == request).collect();
+            let attempts: BTreeSet<_> = of.iter().map(|group| &group.tags["kubectl-ado-attempt"]).collect();
+            assert_eq!(attempts.len(), of.len(), "{of:?}");
+            assert!(of.iter().all(|group| group.puts == 1 && group.starts <= 1), "{of:?}");
+            assert_eq!(of.iter().filter(|group| group.exit_code == Some(0)).count(), 1, "{of:?}");
         }
     }
 
