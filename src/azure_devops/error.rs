@@ -113,8 +113,8 @@ impl Error {
                  organization has to be connected to the identity's tenant (Organization settings > Microsoft Entra)"
             }
             Self::Forbidden(_) => {
-                "the token needs the scope \"Agent Pools (read, manage)\", and its owner the role Administrator of the \
-                 pool (Organization settings > Agent pools > Security)"
+                "a personal access token needs the scope \"Agent Pools (read, manage)\"; its owner, or the identity of \
+                 Entra, needs the role Administrator of the pool (Organization settings > Agent pools > Security)"
             }
             Self::NoSuchPool(_) => {
                 "compare AGENT_POOLS with Organization settings > Agent pools; whoever owns the token needs at least the \

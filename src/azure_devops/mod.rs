@@ -29,7 +29,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use crate::azure::SetupError;
 pub use error::Error;
 pub use just_in_time::{AgentFiles, Network, NewAgent, Proof, ProofStep};
 pub use probe::{Identity, Manage};

@@ -10,10 +10,10 @@ use tokio::{
 };
 
 use super::{
-    SetupError,
     call::Timing,
     transport::{base_url, causes, http_client, innermost},
 };
+use crate::azure::SetupError;
 use crate::{cluster::environment_proxy, config::is_loopback};
 
 /// How long each step may take.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    AgentFiles, AzureDevOps, Error, Network, NewAgent, PoolId, Proof, SetupError,
+    AgentFiles, AzureDevOps, Error, Network, NewAgent, PoolId, Proof,
     answer::Failure,
     call::{Caller, Timing},
     just_in_time::{KeyStock, Packages},
@@ -19,7 +19,7 @@ use super::{
     wire::{AgentJson, JobRequestJson, Pool, PoolJson, ResourceUsageJson},
 };
 use crate::{
-    azure::OrganizationToken,
+    azure::{OrganizationToken, SetupError},
     config::is_loopback,
     core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder},
 };

@@ -7,7 +7,8 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::{SetupError, call::Timing};
+use super::call::Timing;
+use crate::azure::SetupError;
 pub(super) use crate::azure::{causes, innermost};
 
 /// Asks for a plain 401 where a browser would be sent to a sign-in page; Microsoft's agent sends it too.

@@ -1,13 +1,43 @@
 //! How the organization is signed in to: by a token that is brought, or by one of Entra.
 
 use super::{
-    Authentication, TokenSource,
+    TokenSource,
     assemble::{TOKEN_FILE, token_file},
     environment::Environment,
     error::{Problems, Wrong},
     settings::Settings,
     value::quoted,
 };
+
+/// The organization or collection that is served.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    /// Its URL as it was given, without a trailing slash: `https://dev.azure.com/contoso`,
+    /// `https://tfs.example/tfs/DefaultCollection`.
+    pub url: String,
+    /// How to sign in.
+    pub authentication: Authentication,
+}
+
+/// How to sign in to Azure DevOps.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// By a personal access token, which comes from here.
+    Pat(TokenSource),
+    /// By a token of Entra, which is had as [`Config::entra`](super::Config) says.
+    Entra,
+}
+
+impl Authentication {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pat(_) => SignIn::Pat.name(),
+            Self::Entra => SignIn::Entra.name(),
+        }
+    }
+}
 
 /// The ways to sign in, by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

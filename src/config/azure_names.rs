@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use super::{error::Wrong, organization::sends_token_in_clear, value::quoted};
+use super::{error::Wrong, loopback::is_loopback, value::quoted};
 
 /// Whether a text is a GUID, as ids of subscriptions, tenants and clients are.
 #[must_use]
@@ -86,22 +86,32 @@ pub(super) fn registry_server(text: &str) -> Result<String, Wrong> {
     Err(wrong.mend("write it without https:// and without a path, for example contoso.azurecr.io"))
 }
 
-/// The address of a service that gets a token: https, but on this machine itself.
-pub(super) fn service_url(text: &str) -> Result<String, Wrong> {
-    let text = text.trim_end_matches('/');
-    let wrong = |what: &str| Wrong::new(what.to_owned()).mend("for example https://management.azure.com");
-    // The text itself is not repeated: people put tokens into URLs.
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+/// An address with nothing but a host and a path in it. It is not repeated in what is said: people put tokens into URLs.
+pub(super) fn plain_url(text: &str) -> Result<Url, Wrong> {
+    let url = Url::parse(text).map_err(|error| Wrong::new(format!("is not a URL: {error}")))?;
     if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-        return Err(wrong("has to begin with https:// and a host"));
+        return Err(Wrong::new("has to begin with https:// or http:// and a host"));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("has a user name, a query or a fragment in it"));
+        return Err(Wrong::new("has a user name, a password, a query or a fragment in it"));
     }
-    if sends_token_in_clear(text) {
-        return Err(wrong("begins with http://: Azure's tokens would cross the network in clear"));
+    Ok(url)
+}
+
+/// The address of a service that gets secrets: https, but on this machine itself.
+pub(super) fn service_url(text: &str, example: &str) -> Result<Url, Wrong> {
+    let mend = || format!("for example {example}");
+    let url = plain_url(text).map_err(|wrong| wrong.mend(mend()))?;
+    if url.scheme() == "https" || is_loopback(&url) {
+        return Ok(url);
     }
-    Ok(text.to_owned())
+    Err(Wrong::new("begins with http://: secrets would cross the network in clear").mend(mend()))
+}
+
+/// The address of a Resource Manager, without a slash at its end.
+pub(super) fn resource_manager(text: &str) -> Result<String, Wrong> {
+    let text = text.trim_end_matches('/');
+    service_url(text, "https://management.azure.com").map(|_| text.to_owned())
 }
 
 #[cfg(test)]
@@ -126,12 +136,18 @@ mod tests {
     #[test]
     fn a_service_is_reached_by_https_but_on_this_machine() {
         assert_eq!(
-            service_url("https://management.local.azurestack.external/").unwrap(),
+            resource_manager("https://management.local.azurestack.external/").unwrap(),
             "https://management.local.azurestack.external"
         );
-        assert_eq!(service_url("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000");
-        for text in ["http://management.azure.com", "management.azure.com", "https://u:p@x", "https://x?y", "ftp://x"] {
-            assert!(service_url(text).is_err(), "{text}");
+        assert_eq!(resource_manager("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000");
+        assert!(resource_manager("http://management.azure.com").is_err());
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_path_and_nothing_else() {
+        assert!(plain_url("http://169.254.169.254/metadata").is_ok());
+        for text in ["management.azure.com", "https://u@x", "https://:p@x", "https://x?y", "https://x#y", "ftp://x"] {
+            assert!(plain_url(text).is_err(), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     AciConfig, AzureEnvironment, Registry, RegistrySecret, azure_names as names,
-    environment::Environment,
+    environment::{Environment, VARIABLES},
     error::{Problems, Wrong},
     origin::{Found, Origin, prefer},
     reader::Map,
@@ -38,24 +38,12 @@ pub(super) const KEYS: &[&str] = &[
 const REGISTRY_KEYS: &[&str] = &["server", "identity", "username", "passwordFile"];
 
 /// Every setting by its path in `containerInstances`, with the variable that says the same.
-const SETTINGS: &[(&str, &str)] = &[
-    ("subscriptionId", "AZ_SUBSCRIPTION_ID"),
-    ("resourceGroup", "AZ_RESOURCE_GROUP"),
-    ("tenantId", "AZ_TENANT_ID"),
-    ("region", "AZ_REGION"),
-    ("environment", "AZ_ENVIRONMENT"),
-    ("cpu", "AZ_CPU"),
-    ("memoryGb", "AZ_MEMORY_GB"),
-    ("subnetId", "AZ_SUBNET_ID"),
-    ("identity", "AZ_IDENTITY"),
-    ("registry.server", "AZ_REGISTRY"),
-    ("registry.identity", "AZ_REGISTRY_IDENTITY"),
-    ("registry.username", "AZ_REGISTRY_USERNAME"),
-    ("registry.passwordFile", "AZ_REGISTRY_PASSWORD_FILE"),
-    ("template", "AZ_TEMPLATE_FILE"),
-    ("resourceManagerUrl", "AZ_RESOURCE_MANAGER_URL"),
-    ("maxLifetime", "AZ_MAX_LIFETIME"),
-];
+fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VARIABLES.iter().filter_map(|(name, key)| Some((key.strip_prefix("containerInstances.")?, *name)))
+}
+
+/// Settings that are numbers: in the file, too.
+pub(super) const NUMBERS: [&str; 2] = ["cpu", "memoryGb"];
 
 /// Settings that are paths of files: in the file they begin at its folder.
 const FILES: [&str; 2] = ["template", "registry.passwordFile"];
@@ -76,31 +64,31 @@ pub(super) struct AciSettings(BTreeMap<&'static str, Found<String>>);
 
 impl AciSettings {
     pub(super) fn of_environment(environment: &Environment) -> Self {
-        let read = |(key, name): &(&'static str, &'static str)| {
+        let read = |(key, name): (&'static str, &'static str)| {
             let value = environment.get(name)?.to_owned();
-            Some((*key, Found { value, origin: Origin::Variable(name) }))
+            Some((key, Found { value, origin: Origin::Variable(name) }))
         };
-        Self(SETTINGS.iter().filter_map(read).collect())
+        Self(settings().filter_map(read).collect())
     }
 
     /// `folder` is what relative paths begin at.
     pub(super) fn of_map(map: &Map<'_>, folder: &Path) -> Self {
         let registry = map.get("registry").and_then(|field| field.map(REGISTRY_KEYS));
-        let read = |(key, _): &(&'static str, &'static str)| {
+        let read = |(key, _): (&'static str, &'static str)| {
             let field = match key.split_once('.') {
                 Some((_, of_registry)) => registry.as_ref()?.get(of_registry)?,
                 None => map.get(key)?,
             };
-            let mut found = match *key {
-                "cpu" | "memoryGb" => field.number()?,
-                _ => field.text(|text| Ok(text.to_owned()))?,
+            let mut found = match NUMBERS.contains(&key) {
+                true => field.number()?,
+                false => field.text(|text| Ok(text.to_owned()))?,
             };
-            if FILES.contains(key) {
+            if FILES.contains(&key) {
                 found.value = folder.join(&found.value).display().to_string();
             }
-            Some((*key, found))
+            Some((key, found))
         };
-        Self(SETTINGS.iter().filter_map(read).collect())
+        Self(settings().filter_map(read).collect())
     }
 
     pub(super) fn filled_by(mut self, mut other: Self, problems: &Problems) -> Self {
@@ -111,9 +99,9 @@ impl AciSettings {
         {
             other.0.retain(|key, _| !key.starts_with("registry.") || *key == "registry.server");
         }
-        let both = SETTINGS.iter().filter_map(|(key, _)| {
+        let both = settings().filter_map(|(key, _)| {
             let found = prefer(self.0.remove(key), other.0.remove(key), problems)?;
-            Some((*key, found))
+            Some((key, found))
         });
         Self(both.collect())
     }
@@ -141,7 +129,7 @@ impl AciSettings {
 
     /// Each one that is there, by its path in `containerInstances`.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &Found<String>)> {
-        SETTINGS.iter().filter_map(|(key, _)| Some((*key, self.get(key)?)))
+        settings().filter_map(|(key, _)| Some((key, self.get(key)?)))
     }
 
     fn get(&self, key: &str) -> Option<&Found<String>> {
@@ -190,7 +178,7 @@ pub(super) fn config(
     let memory = settings.parse("memoryGb", problems, decimal("gigabytes", 0.1..=1024.0));
     let subnet = settings.parse("subnetId", problems, names::subnet);
     let identity = settings.parse("identity", problems, names::identity);
-    let url = settings.parse("resourceManagerUrl", problems, names::service_url);
+    let url = settings.parse("resourceManagerUrl", problems, names::resource_manager);
     let lifetime = settings.parse("maxLifetime", problems, value::duration(LIFETIMES));
     let registry = registry(settings, identity.as_ref().ok().and_then(Option::as_deref), problems);
     Some(AciConfig {

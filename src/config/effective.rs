@@ -152,7 +152,7 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
 fn container_instances(list: &mut List, settings: &Settings) {
     let is_chosen = settings.host.as_ref().is_some_and(|host| host.value == HostType::ContainerInstances);
     let value = |key: &str, text: &str| match (key, text.parse::<f64>()) {
-        ("cpu" | "memoryGb", Ok(number)) => json!(number),
+        (key, Ok(number)) if aci::NUMBERS.contains(&key) => json!(number),
         _ => json!(text),
     };
     let path = |key: &'static str| std::iter::once("containerInstances").chain(key.split('.'));

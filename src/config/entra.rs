@@ -9,9 +9,9 @@ use secrecy::SecretString;
 
 use super::{
     AzureEnvironment, ConfigErrors,
+    azure_names::{plain_url, service_url},
     environment::Environment,
     error::{Problems, Wrong},
-    loopback::is_loopback,
     value::quoted,
 };
 
@@ -139,8 +139,8 @@ impl EntraConfig {
             federated_token_file: path("AZURE_FEDERATED_TOKEN_FILE"),
             authority_host: url("AZURE_AUTHORITY_HOST", authority),
             credentials: credentials.map(|found| found.value).unwrap_or_default(),
-            metadata_host: url("AZURE_POD_IDENTITY_AUTHORITY_HOST", any_url),
-            identity_endpoint: url("IDENTITY_ENDPOINT", any_url),
+            metadata_host: url("AZURE_POD_IDENTITY_AUTHORITY_HOST", plain_url),
+            identity_endpoint: url("IDENTITY_ENDPOINT", plain_url),
             identity_header: secret("IDENTITY_HEADER"),
             in_cluster: environment.get("KUBERNETES_SERVICE_HOST").is_some(),
             path: text("PATH"),
@@ -176,20 +176,7 @@ fn tenant(text: &str) -> Result<String, Wrong> {
 /// Secrets go there: through TLS alone, or not beyond this machine.
 fn authority(text: &str) -> Result<Url, Wrong> {
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let url = any_url(&text)?;
-    if url.scheme() == "https" || is_loopback(&url) {
-        return Ok(url);
-    }
-    Err(Wrong::new("begins with http://; secrets go there").mend("for example https://login.microsoftonline.com/"))
-}
-
-fn any_url(text: &str) -> Result<Url, Wrong> {
-    let url = Url::parse(text).map_err(|error| Wrong::new(format!("is not a URL: {error}")))?;
-    if matches!(url.scheme(), "https" | "http") && url.has_host() && url.username().is_empty() && url.query().is_none()
-    {
-        return Ok(url);
-    }
-    Err(Wrong::new("has to be a plain URL that begins with https:// or http://"))
+    service_url(&text, "https://login.microsoftonline.com/")
 }
 
 #[cfg(test)]

@@ -189,7 +189,20 @@ mod tests {
         let example = include_str!("../../docs/ado.example.yaml");
         for (name, key) in VARIABLES {
             let key = key.rsplit('.').next().unwrap_or_default();
-            assert!(example.contains(name) && example.contains(&format!("{key}:")), "{name} {key}");
+            assert!(names(example).any(|known| known == *name) && example.contains(&format!("{key}:")), "{name} {key}");
         }
+    }
+
+    #[test]
+    fn every_variable_is_explained() {
+        let [readme, groups] = [include_str!("../../README.md"), include_str!("../../docs/container-instances.md")];
+        for (name, _) in VARIABLES {
+            assert!(names(readme).chain(names(groups)).any(|known| known == *name), "{name}");
+        }
+    }
+
+    /// What could be names of variables: one that begins another is not the same.
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
     }
 }

@@ -47,6 +47,7 @@ mod way;
 mod yaml;
 
 pub use agent_spec::{AgentSpec, Os, Registration};
+pub use authentication::{Authentication, Organization};
 pub use azure_names::is_guid;
 pub use edit::{Edited, edit};
 pub use effective::{Setting, tree};
@@ -109,36 +110,6 @@ pub struct Config {
     pub private_ca_file: Option<PathBuf>,
     /// What is odd but no error: one line each, to be logged.
     pub warnings: Vec<String>,
-}
-
-/// The organization or collection that is served.
-#[derive(Clone, Debug)]
-pub struct Organization {
-    /// Its URL as it was given, without a trailing slash: `https://dev.azure.com/contoso`,
-    /// `https://tfs.example/tfs/DefaultCollection`.
-    pub url: String,
-    /// How to sign in.
-    pub authentication: Authentication,
-}
-
-/// How to sign in to Azure DevOps.
-#[derive(Clone, Debug)]
-pub enum Authentication {
-    /// By a personal access token, which comes from here.
-    Pat(TokenSource),
-    /// By a token of Entra, which is had as [`Config::entra`] says.
-    Entra,
-}
-
-impl Authentication {
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Pat(_) => "pat",
-            Self::Entra => "entra",
-        }
-    }
 }
 
 /// How often Azure DevOps is asked.

@@ -19,9 +19,6 @@ use crate::{
 /// Between two looks at how far it has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// An orchestrator that still serves the pools makes anew at its next poll what is gone, unless POLLING_DELAY is longer.
-const REAPPEARS: Duration = Duration::from_secs(7);
-
 /// How long Azure DevOps may hold on to the registrations of agents that were ended by force.
 const BY_FORCE: Duration = Duration::from_secs(30);
 
@@ -166,10 +163,6 @@ impl Retirement {
         };
         tokio::join!(engine.run(&stop), watching);
         let mut left = self.look_afresh().await?;
-        if left.iter().all(|holding| !holding.served || holding.remains.is_nothing()) {
-            sleep(REAPPEARS).await;
-            left = self.look_afresh().await?;
-        }
         if left.iter().all(|holding| !holding.served || holding.remains.runs == 0) {
             host.clear().await?;
             left.iter_mut().filter(|holding| holding.served).for_each(|holding| holding.ended = 0);

@@ -73,14 +73,19 @@ async fn two_orchestrators_at_once_make_no_group_twice() {
         let requests = stage.queue(20, "true");
         let quick = "defaults: {startTimeout: 45s, idleTimeout: 5s}\n";
         let both = [stage.serve_file(by, quick).start(), stage.serve_file(by, quick).start()];
-        stage.all_are_served(&requests).await;
-        in_time("no agent is left", || stage.azure.running() == 0).await;
-        println!("{by:?}: {} groups for 20 requests", stage.azure.history().len());
-        // One that was registered anew by the other cannot sign in; its request gets another attempt.
         match by {
-            By::Token => stage.one_group_for_each(&requests, by),
-            By::Files => stage.each_attempt_once_and_one_that_works(&requests),
+            By::Token => {
+                stage.all_are_served_and_nothing_is_left(&requests).await;
+                stage.one_group_for_each(&requests, by);
+            }
+            // One that was registered anew by the other cannot sign in; its request gets another attempt, and it is kept.
+            By::Files => {
+                stage.all_are_served(&requests).await;
+                in_time("no agent is left", || stage.azure.running() == 0).await;
+                stage.each_attempt_once_and_one_that_works(&requests);
+            }
         }
+        println!("{by:?}: {} groups for 20 requests", stage.azure.history().len());
         drop(both);
     }
 }

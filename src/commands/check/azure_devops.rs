@@ -59,7 +59,7 @@ pub(in crate::commands) async fn azure_devops(target: &Target) -> Vec<CheckResul
         return results;
     };
     for pool in &target.pools {
-        let number = look_at_pool(&client, pool, target.before, &mut results).await;
+        let number = look_at_pool(&client, pool, target, &mut results).await;
         if let Some(number) = number.filter(|_| target.deep) {
             just_in_time::try_it(&client, number, pool, &mut results).await;
         }
@@ -198,7 +198,12 @@ fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
     }
 }
 
-async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &mut Vec<CheckResult>) -> Option<PoolId> {
+async fn look_at_pool(
+    client: &RestClient,
+    name: &str,
+    target: &Target,
+    results: &mut Vec<CheckResult>,
+) -> Option<PoolId> {
     let exists = check("pool");
     let pool = match client.pool(name).await {
         Ok(pool) => pool,
@@ -235,7 +240,11 @@ async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &m
         Ok(Manage::NotInScope(said)) => manage
             .fail(Code::TokenLacksRights, format!("the token may not register agents in \"{name}\""))
             .evidence(said)
-            .fix(format!("{SET_TOKEN}; and {role}")),
+            .fix(if target.token.as_ref().is_some_and(OrganizationToken::is_entra) {
+                role.to_owned()
+            } else {
+                format!("{SET_TOKEN}; and {role}")
+            }),
         Ok(Manage::Unknown(said)) => {
             manage.info(format!("whether agents can be registered in \"{name}\" is unknown")).evidence(said)
         }
@@ -247,7 +256,7 @@ async fn look_at_pool(client: &RestClient, name: &str, before: bool, results: &m
         Ok(agents) if !agents.is_empty() => {
             placeholder.ok(format!("\"{name}\" has registered agents")).evidence(format!("{}", agents.len()))
         }
-        Ok(_) if before => placeholder
+        Ok(_) if target.before => placeholder
             .info(format!("\"{name}\" has no registered agent yet; the orchestrator registers a placeholder")),
         Ok(_) => placeholder
             .warn(Code::NoPlaceholder, format!("\"{name}\" has no registered agent: its jobs fail at once"))

@@ -139,7 +139,7 @@ impl Args {
     fn token(&self, is_known: bool) -> Result<Option<TokenSource>, Failure> {
         let token = self.token.given()?;
         if self.deep && token.is_none() && !is_known {
-            let fix = "give one with --pat-file FILE (- is standard input) or ADO_PAT";
+            let fix = "give one with --pat-file FILE (- is standard input) or ADO_PAT; where Entra signs in, add --pre -f ado.yaml";
             return Err(Failure::new(Exit::Usage, "--deep needs a token: it registers an agent", Some(fix.to_owned())));
         }
         Ok(token)

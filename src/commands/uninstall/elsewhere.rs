@@ -41,6 +41,8 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
     let left: Vec<_> = left.iter().filter(|holding| !holding.is_nothing()).collect();
     if left.is_empty() {
         writeln!(std::io::stdout(), "nothing of this installation is left in {}", retirement.place())?;
+        // A quiet one looks at its registrations once a minute: nobody waits here to see that.
+        say("should its placeholder be back in a minute, an orchestrator still runs: stop it, and repeat this");
         return Ok(Exit::Done);
     }
     let is_busy = left.iter().any(|holding| holding.served && !holding.busy.is_empty());

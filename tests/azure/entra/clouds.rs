@@ -31,7 +31,7 @@ async fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
-async fn each_cloud_s_own_authority_is_asked_through_the_proxy_and_the_machine_s_metadata_is_not() {
+async fn each_cloud_s_own_authority_is_asked_through_the_proxy() {
     for (environment, host) in [
         ("AzurePublicCloud", "login.microsoftonline.com"),
         ("AzureUSGovernment", "login.microsoftonline.us"),

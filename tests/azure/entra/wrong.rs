@@ -80,8 +80,7 @@ async fn an_identity_that_is_no_user_of_the_organization_is_told_so_and_asked_fo
 #[tokio::test]
 async fn check_says_which_link_gave_the_token_and_whose_it_is_or_what_each_link_said() {
     let world = World::new();
-    let pool = world.sandbox.add_pool("Default").unwrap();
-    assert!(pool > 0);
+    world.sandbox.add_pool("Default").unwrap();
     let file = world.folder.path().join("ado.yaml");
     let text =
         format!("organization: {{url: {}, authentication: entra}}\npools: [{{name: Default}}]\n", world.sandbox.url());
@@ -91,7 +90,8 @@ async fn check_says_which_link_gave_the_token_and_whose_it_is_or_what_each_link_
     let with =
         |variables: Vec<(&'static str, String)>| variables.into_iter().chain([kubeconfig.clone()]).collect::<Vec<_>>();
 
-    let (_, said) = world.process(&check, &with(world.by_secret())).ended().await;
+    let (status, said) = world.process(&check, &with(world.by_secret())).ended().await;
+    assert!(status.success(), "{said}");
     assert!(said.contains("Entra gives a token for Azure DevOps") && said.contains("(client secret)"), "{said}");
     assert!(said.contains("the token is accepted") && said.contains("orchestrator"), "{said}");
     world.assert_tells_nothing(&said, "what check says");
