@@ -79,7 +79,8 @@ codes! {
         "The token is wrong, has expired, was revoked, or belongs to another organization. Azure DevOps answers 401, or sends a \
          sign-in page (203, 302). The orchestrator goes on trying and starts no agents meanwhile. Make a new token with the scope \
          \"Agent Pools (read, manage)\" and store it with `kubectl ado auth set`; a restart is not needed. With `authentication: entra` \
-         the identity has to be a user of the organization (Organization settings, Users), and Entra has to give it a token.";
+         the identity has to be a user of the organization (Organization settings, Users), and Entra has to give it a token; where \
+         agents are container groups, one for Azure, too.";
     TokenLacksRights = 102, Error, "TokenLacksRights", "the token may not do what is needed",
         "The token is accepted but not enough: it lacks the scope \"Agent Pools (read, manage)\", or its owner is not an \
          administrator of the agent pool (Organization settings, Agent pools, Security).";
@@ -124,11 +125,13 @@ codes! {
     Forbidden = 302, Error, "Forbidden", "you may not do this in the cluster",
         "`kubectl ado permissions COMMAND` prints the Role that a command needs.";
     OrchestratorForbidden = 303, Error, "OrchestratorForbidden", "the orchestrator's account lacks a right",
-        "Its Role has been changed, is not bound, or is older than the orchestrator. `kubectl ado upgrade` restores it.";
+        "Its Role has been changed, is not bound, or is older than the orchestrator. `kubectl ado upgrade` restores it. Where agents \
+         are container groups, its identity lacks the role on their resource group (docs/container-instances.md).";
     PodRefused = 304, Error, "PodRefused", "the cluster refuses the agents' pods",
         "Pod Security, a limit range or an admission webhook refuses them. The message names the rule: change the Job template or the rule.";
-    QuotaUsedUp = 305, Warning, "QuotaUsedUp", "a quota of the namespace is used up",
-        "A ResourceQuota leaves no room for another agent. No further Jobs are made while pods are refused; they go on as soon as one ends.";
+    QuotaUsedUp = 305, Warning, "QuotaUsedUp", "a quota is used up",
+        "A ResourceQuota of the namespace, or the quota of container groups in the region, leaves no room for another agent. No \
+         further ones are made while they are refused; they go on as soon as one ends.";
     ClusterTooOld = 306, Warning, "ClusterTooOld", "the cluster is older than what is tested",
         "kubectl-ado is tested with Kubernetes 1.28 and later.";
     NamespaceMissing = 307, Error, "NamespaceMissing", "a namespace does not exist", "`kubectl ado install` creates it.";

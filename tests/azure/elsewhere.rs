@@ -13,13 +13,17 @@ use serde_json::Value;
 
 use crate::{
     stage::{By, Stage, in_time},
-    world::assert_holds_no_token,
+    world::{Serve, assert_holds_no_token},
 };
 
 /// Runs the plugin beside an orchestrator: with its environment, and with no cluster in reach.
 async fn plugin(stage: &Stage, by: By, arguments: &[&str]) -> Output {
+    plugin_beside(stage, &stage.serve(by), arguments).await
+}
+
+async fn plugin_beside(stage: &Stage, serve: &Serve, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
-    command.args(arguments).env_clear().envs(stage.serve(by).environment());
+    command.args(arguments).env_clear().envs(serve.environment());
     command.current_dir(stage.folder.path());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     for text in [&output.stdout, &output.stderr] {
@@ -188,6 +192,12 @@ async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
     let (code, out, err) = said(&plugin(&stage, By::Files, &["check", "--pre"]).await);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("the token is accepted") && out.contains("shows its container groups"), "{out}");
+
+    let wrong = stage.serve(By::Files).set("AZURE_CLIENT_SECRET", "not-the-secret");
+    let (code, out, err) = said(&plugin_beside(&stage, &wrong, &check).await);
+    assert_eq!(code, 3, "{out}{err}");
+    assert!(out.contains("FAIL  ADO101 Entra gives no token for Azure") && out.contains("AADSTS7000215"), "{out}");
+    assert!(!out.contains("not-the-secret") && !err.contains("not-the-secret"), "{out}{err}");
 
     stage.azure.inject(AzureFaultKind::Forbidden.always().on("containerGroups"));
     let (code, out, _) = said(&plugin(&stage, By::Files, &check).await);

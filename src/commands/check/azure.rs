@@ -1,7 +1,10 @@
 //! Azure as it looks from here, for agents that are container groups: who signs in, the resource group and the rights in it,
 //! and how much room the region has. Nothing is changed.
 
-use super::result::{Check, CheckResult, Section};
+use super::{
+    entra::gives_token,
+    result::{Check, CheckResult, Section},
+};
 use crate::{
     azure::{Cloud, Credential, OrganizationToken},
     config::{AciConfig, Config},
@@ -55,26 +58,15 @@ pub(super) async fn azure(config: &Config, aci: &AciConfig) -> Vec<CheckResult> 
 }
 
 async fn signed_in(config: &Config, results: &mut Vec<CheckResult>) -> Option<Credential> {
-    let entra = check("entra");
     let credential = match Credential::of(config) {
         Ok(credential) => credential,
         Err(error) => {
-            results.push(entra.fail(Code::HostFailing, error.to_string()).fix(error.fix()));
+            results.push(check("entra").fail(Code::HostFailing, error.to_string()).fix(error.fix()));
             return None;
         }
     };
-    match credential.token(&Cloud::of(&config.entra).resource_manager_scope()).await {
-        Ok(token) => {
-            results.push(entra.ok("Entra gives a token for Azure").evidence(token.link));
-            Some(credential)
-        }
-        Err(error) => {
-            results.push(entra.fail(Code::OrchestratorForbidden, "Entra gives no token for Azure").fix(error.fix()));
-            let link = check("entra-link");
-            results.extend(error.said().iter().map(|said| link.info(said.link).evidence(&said.what)));
-            None
-        }
-    }
+    let scope = Cloud::of(&config.entra).resource_manager_scope();
+    gives_token(&credential, &scope, "Azure", Section::Azure, results).await.then_some(credential)
 }
 
 fn quota(room: Check, region: &str, usages: &[Usage]) -> CheckResult {

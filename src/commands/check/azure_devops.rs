@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
+    entra::gives_token,
     just_in_time,
     result::{Check, CheckResult, Section},
 };
@@ -133,7 +134,9 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
         results.push(accepted.skipped("token: none was given; use --pat-file or ADO_PAT"));
         return None;
     };
-    if !is_had(token, results).await {
+    if let Some(credential) = token.credential()
+        && !gives_token(credential, AZURE_DEVOPS, "Azure DevOps", Section::AzureDevops, results).await
+    {
         results.push(accepted.skipped("token: there has to be one first"));
         return None;
     }
@@ -159,24 +162,6 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
         Err(error) => {
             results.push(failed(accepted, "the token is not accepted", &error));
             None
-        }
-    }
-}
-
-/// Whether Entra gives a token, where it is to come from there: by which link of the chain, or what each one said.
-async fn is_had(token: &OrganizationToken, results: &mut Vec<CheckResult>) -> bool {
-    let Some(credential) = token.credential() else { return true };
-    let entra = check("entra");
-    match credential.token(AZURE_DEVOPS).await {
-        Ok(token) => {
-            results.push(entra.ok("Entra gives a token for Azure DevOps").evidence(token.link));
-            true
-        }
-        Err(error) => {
-            results.push(entra.fail(Code::TokenRejected, "Entra gives no token").fix(error.fix()));
-            let link = check("entra-link");
-            results.extend(error.said().iter().map(|said| link.info(said.link).evidence(&said.what)));
-            false
         }
     }
 }

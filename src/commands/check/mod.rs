@@ -5,6 +5,7 @@ mod azure_devops;
 mod cluster;
 mod dry_runs;
 mod elsewhere;
+mod entra;
 mod job;
 mod just_in_time;
 mod objects;

@@ -99,7 +99,7 @@ async fn check_says_which_link_gave_the_token_and_whose_it_is_or_what_each_link_
     let wrong = [("AZURE_CLIENT_ID", world.first()), ("AZURE_CLIENT_SECRET", "not-the-secret".to_owned())];
     let (status, said) = world.process(&check, &with(wrong.to_vec())).ended().await;
     assert_eq!(status.code(), Some(3), "{said}");
-    assert!(said.contains("Entra gives no token") && said.contains("ADO101"), "{said}");
+    assert!(said.contains("Entra gives no token for Azure DevOps") && said.contains("ADO101"), "{said}");
     assert!(said.contains("AADSTS7000215") && said.contains("WorkloadIdentityCredential"), "{said}");
     assert!(!said.contains("not-the-secret"), "{said}");
 
