@@ -36,6 +36,10 @@ use crate::{
 /// How long a round waits for the answers to its polls; what comes later belongs to a later round.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
+/// How long what was seen is good enough to start agents on. What has not been begun by then is decided anew: job requests
+/// may have been cancelled meanwhile, or served and tidied up by another one of us.
+const SIGHT_HOLDS: Duration = Duration::from_secs(10);
+
 /// The longest sleep without a sign of life, for whoever watches our health.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -158,7 +162,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                     Ok(observed) if self.asked && self.leadership.may_act() => {
                         tokio::select! {
                             biased;
-                            _ = self.decide_and_act(observed, stop) => {}
+                            _ = self.decide_and_act(observed, SIGHT_HOLDS, stop) => {}
                             () = last_call(stop) => return,
                         }
                         self.next_due()
@@ -203,7 +207,8 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             observed = self.observe(Duration::MAX) => match observed {
                 Ok(observed) => tokio::select! {
                     biased;
-                    outcome = self.decide_and_act(observed, stop) => outcome,
+                    // Nobody comes back to what is not begun now.
+                    outcome = self.decide_and_act(observed, Duration::MAX, stop) => outcome,
                     () = last_call(stop) => Outcome { failures: 1, started: 0 },
                 },
                 Err(_) => Outcome { failures: 1, started: 0 },
@@ -211,7 +216,9 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         }
     }
 
-    async fn decide_and_act(&mut self, observed: Observed, stop: &Stop) -> Outcome {
+    /// No agent is started any more once the sight is older than it `holds`.
+    async fn decide_and_act(&mut self, observed: Observed, holds: Duration, stop: &Stop) -> Outcome {
+        let old_from = Instant::now().checked_add(holds);
         let Observed { runs, pools: arrived, failures } = observed;
         let mut outcome = Outcome { failures, started: 0 };
         let (indices, pools): (Vec<usize>, Vec<PoolSnapshot>) = arrived.into_iter().unzip();
@@ -253,7 +260,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
         let host = self.host;
         let may_act = self.leadership.may_act();
         let marking = async { if may_act { host.mark_busy(&busy).await } else { Ok(()) } };
-        let (marked, ()) = tokio::join!(marking, self.carry_out(decided, stop, &mut outcome));
+        let (marked, ()) = tokio::join!(marking, self.carry_out(decided, old_from, stop, &mut outcome));
         self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
         if !self.leadership.may_act() {
             return outcome;
@@ -282,7 +289,7 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 
     /// What is ended makes room for what is started. No second job may land on a busy agent, so that it is disabled beside
     /// all else; other registrations come last, because nobody waits for them.
-    async fn carry_out(&mut self, decided: Plan, stop: &Stop, outcome: &mut Outcome) {
+    async fn carry_out(&mut self, decided: Plan, old_from: Option<Instant>, stop: &Stop, outcome: &mut Outcome) {
         let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
         let now = self.settings.now;
         let kind = board.host_kind();
@@ -325,22 +332,29 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
                 outcome.borrow_mut().failures += 1;
             }
         });
-        let starting = start_runs(&sides, starts, &holds, go_on, |acted: &Acted| {
-            journal.borrow_mut().acted(acted);
-            let refusal =
-                acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name, kind));
-            board.started(&acted.start.pool, &acted.start.template, refusal);
-            match &acted.result {
-                Ok(_) => {
-                    metrics.started(&acted.start.pool);
-                    outcome.borrow_mut().started += 1;
+        let is_true_yet = || old_from.is_none_or(|from| Instant::now() < from);
+        let starting = start_runs(
+            &sides,
+            starts,
+            &holds,
+            || go_on() && is_true_yet(),
+            |acted: &Acted| {
+                journal.borrow_mut().acted(acted);
+                let refusal =
+                    acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name, kind));
+                board.started(&acted.start.pool, &acted.start.template, refusal);
+                match &acted.result {
+                    Ok(_) => {
+                        metrics.started(&acted.start.pool);
+                        outcome.borrow_mut().started += 1;
+                    }
+                    Err(refusal) => {
+                        metrics.start_failed(&acted.start.pool, refusal.reason());
+                        outcome.borrow_mut().failures += 1;
+                    }
                 }
-                Err(refusal) => {
-                    metrics.start_failed(&acted.start.pool, refusal.reason());
-                    outcome.borrow_mut().failures += 1;
-                }
-            }
-        });
+            },
+        );
         let ending_and_starting = async {
             stopping.await;
             tokio::join!(starting, equipping);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::{AgentTemplate, Installation, Policy, PoolPolicy, Recipe, Scale};
+use crate::core::{AgentTemplate, Installation, JobRequest, Policy, PoolPolicy, Recipe, RequestId, Scale, Stage};
 
 /// Pools with one agent template each, without limits.
 pub(super) fn policy(pools: &[&str]) -> Policy {
@@ -32,5 +32,22 @@ pub(super) fn policy(pools: &[&str]) -> Policy {
         pools: pools.iter().map(pool).collect(),
         identity: String::new(),
         retire: false,
+    }
+}
+
+/// A job request that any agent may serve.
+pub(super) fn waiting(id: RequestId) -> JobRequest {
+    JobRequest {
+        id,
+        queued_at: None,
+        received_at: None,
+        stage: Stage::Waiting,
+        demands: Vec::new(),
+        plan_type: None,
+        parallelism_tag: None,
+        pipeline: None,
+        pipeline_run: None,
+        url: None,
+        priority: 0,
     }
 }

@@ -70,7 +70,10 @@ mod tests {
     use std::{cell::Cell, collections::BTreeMap};
 
     use super::*;
-    use crate::core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder, RequestId, Stage};
+    use crate::{
+        core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder, RequestId},
+        orchestrator::fixtures::waiting,
+    };
 
     /// One job request waits until the agents have been asked for, which takes a while.
     struct Slow {
@@ -86,20 +89,7 @@ mod tests {
 
         async fn job_requests(&self, _: PoolId) -> Result<Vec<JobRequest>, Error> {
             self.asked.set(self.asked.get() + 1);
-            let waiting = JobRequest {
-                id: RequestId(1),
-                queued_at: None,
-                received_at: None,
-                stage: Stage::Waiting,
-                demands: Vec::new(),
-                plan_type: None,
-                parallelism_tag: None,
-                pipeline: None,
-                pipeline_run: None,
-                url: None,
-                priority: 0,
-            };
-            Ok(if self.served.get() { Vec::new() } else { vec![waiting] })
+            Ok(if self.served.get() { Vec::new() } else { vec![waiting(RequestId(1))] })
         }
 
         async fn agents(&self, _: PoolId) -> Result<Vec<Agent>, Error> {

@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use kubectl_ado::sandbox::azure::{AzureFaultKind, AzureRules};
+use serde_json::Value;
 
-use crate::stage::{By, Stage, calls, count, in_time};
+use crate::{
+    stage::{By, PATIENCE, Stage, calls, count, in_time},
+    world::Running,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_of_twenty_is_filled_waited_for_and_drained() {
@@ -70,9 +74,15 @@ async fn throttling_is_held_to_by_all_calls_of_its_kind() {
 async fn two_orchestrators_at_once_make_no_group_twice() {
     for by in [By::Token, By::Files] {
         let stage = Stage::new(AzureRules::default());
-        let requests = stage.queue(20, "true");
+        let gate = stage.folder.path().join("gate");
+        let requests = stage.queue(20, &format!("until [ -e '{}' ]; do sleep 0.1; done", gate.display()));
         let quick = "defaults: {startTimeout: 45s, idleTimeout: 5s}\n";
         let both = [stage.serve_file(by, quick).start(), stage.serve_file(by, quick).start()];
+        for serve in &both {
+            // Each of them has seen all that the other one has made, before anything is tidied up.
+            until_busy(serve, requests.len()).await;
+        }
+        std::fs::write(&gate, "").unwrap();
         match by {
             By::Token => {
                 stage.all_are_served_and_nothing_is_left(&requests).await;
@@ -87,5 +97,22 @@ async fn two_orchestrators_at_once_make_no_group_twice() {
         }
         println!("{by:?}: {} groups for 20 requests", stage.azure.history().len());
         drop(both);
+    }
+}
+
+/// Waits until an orchestrator says that so many agents are at work.
+async fn until_busy(serve: &Running, agents: usize) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/status", serve.address().await);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = http.get(&url).send().await.unwrap().bytes().await.unwrap();
+        let status: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        if status["pools"][0]["busy"] == agents {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
