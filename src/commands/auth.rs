@@ -189,6 +189,7 @@ impl Input {
             ca_file: self.ca_file.clone(),
             before: true,
             deep: false,
+            in_cluster: true,
         })
     }
 }

@@ -51,6 +51,13 @@ fn request_timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl ClusterFlags {
+    /// Whether any of [`CLUSTER_FLAGS`] is there: whoever gives one means a cluster, whatever the environment says.
+    pub(super) fn names_one(&self) -> bool {
+        let Self { kubeconfig, context, cluster, user, impersonate, namespace, .. } = self;
+        let texts = [context, cluster, user, impersonate, namespace];
+        kubeconfig.is_some() || texts.into_iter().any(Option::is_some)
+    }
+
     /// The cluster that they name; contacts nothing.
     pub(super) fn open(&self) -> Result<Cluster, Failure> {
         Ok(Cluster::open(&Access {

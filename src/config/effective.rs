@@ -8,13 +8,14 @@ use super::{
     authentication::SignIn,
     container_instances as aci,
     environment::Environment,
-    host::{DEFAULT_NAMESPACE, HostType},
+    host::DEFAULT_NAMESPACE,
     origin::{Found, Origin},
     pools::{PoolSettings, TemplateSettings},
     setting_path::SettingPath,
     settings::Settings,
     value::show_duration,
 };
+use crate::core::HostKind;
 
 /// One setting that is in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +101,8 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
         list.add(&["organization", "tokenFile"], settings.token_file.as_ref(), path, Some(TOKEN_FILE.into()));
     }
     list.add(&["organization", "caFile"], settings.ca_file.as_ref(), path, None);
-    let host = |host: &HostType| match host {
-        HostType::Kubernetes => json!("kubernetes"),
-        HostType::ContainerInstances => json!("aci"),
-        HostType::Local => json!("local"),
-    };
-    list.add(&["host"], settings.host.as_ref(), host, Some(HostType::Kubernetes));
+    let host = |host: &HostKind| json!(host.name());
+    list.add(&["host"], settings.host.as_ref(), host, Some(HostKind::Kubernetes));
     list.add(&["namespace"], settings.namespace.as_ref(), text, Some(DEFAULT_NAMESPACE.to_owned()));
     list.add(&["initializeNamespace"], settings.initialize_namespace.as_ref(), flag, Some(true));
     list.add(&["image"], settings.image.as_ref(), text, None);
@@ -150,7 +147,7 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
 
 /// Where agents are container groups, what is said of them and, beside it, what holds without a word.
 fn container_instances(list: &mut List, settings: &Settings) {
-    let is_chosen = settings.host.as_ref().is_some_and(|host| host.value == HostType::ContainerInstances);
+    let is_chosen = settings.host.as_ref().is_some_and(|host| host.value == HostKind::ContainerInstances);
     let value = |key: &str, text: &str| match (key, text.parse::<f64>()) {
         (key, Ok(number)) if aci::NUMBERS.contains(&key) => json!(number),
         _ => json!(text),

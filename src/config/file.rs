@@ -135,7 +135,7 @@ pub(super) fn template(path: &Path) -> Result<String, ConfigErrors> {
 fn read(top: &Map<'_>, folder: &Path) -> Settings {
     let path = |field: Field<'_>| field.text(|text| Ok(folder.join(text)));
     let mut settings = Settings {
-        host: top.get("host").and_then(|field| field.text(host::host_type)),
+        host: top.get("host").and_then(|field| field.text(host::host_kind)),
         namespace: top.get("namespace").and_then(|field| field.text(names::dns_label)),
         initialize_namespace: top.get("initializeNamespace").and_then(|field| field.boolean()),
         image: top.get("image").and_then(|field| field.text(names::image)),

@@ -9,23 +9,16 @@ use super::{
     settings::Settings,
     value::quoted,
 };
+use crate::core::HostKind;
 
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
-/// A kind of host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HostType {
-    Kubernetes,
-    ContainerInstances,
-    Local,
-}
-
 /// The names of hosts, as ado-agent-orchestrator has them and `local`.
-pub(super) fn host_type(text: &str) -> Result<HostType, Wrong> {
+pub(super) fn host_kind(text: &str) -> Result<HostKind, Wrong> {
     match text.to_lowercase().as_str() {
-        "kubernetes" | "k8s" => Ok(HostType::Kubernetes),
-        "aci" | "azurecontainerinstance" | "azurecontainerinstances" => Ok(HostType::ContainerInstances),
-        "local" => Ok(HostType::Local),
+        "kubernetes" | "k8s" => Ok(HostKind::Kubernetes),
+        "aci" | "azurecontainerinstance" | "azurecontainerinstances" => Ok(HostKind::ContainerInstances),
+        "local" => Ok(HostKind::Local),
         _ => Err(Wrong::new(format!("is {}; it has to be kubernetes, aci or local", quoted(text)))),
     }
 }
@@ -42,11 +35,11 @@ pub(super) fn finds_a_cluster(environment: &Environment, is_file: impl Fn(&Path)
 }
 
 /// What kind of host is meant.
-pub(super) fn kind(settings: &Settings, environment: &Environment, is_file: impl Fn(&Path) -> bool) -> HostType {
+pub(super) fn kind(settings: &Settings, environment: &Environment, is_file: impl Fn(&Path) -> bool) -> HostKind {
     let chosen = settings.host.as_ref().map(|host| host.value);
     chosen.unwrap_or_else(|| match settings.aci.name_a_place().is_some() && !finds_a_cluster(environment, is_file) {
-        true => HostType::ContainerInstances,
-        false => HostType::Kubernetes,
+        true => HostKind::ContainerInstances,
+        false => HostKind::Kubernetes,
     })
 }
 
@@ -60,16 +53,16 @@ pub(super) fn host(
     let found_aci = settings.aci.name_a_place();
     let chosen = settings.host.as_ref().map(|host| host.value);
     let kind = kind(settings, environment, is_file);
-    if let (None, HostType::Kubernetes, Some(origin)) = (chosen, kind, found_aci) {
+    if let (None, HostKind::Kubernetes, Some(origin)) = (chosen, kind, found_aci) {
         problems.warn(format!(
             "{origin} is not used: there is a Kubernetes cluster, so agents run there; \
              set HOST_TYPE=aci to run them as Azure container groups"
         ));
     }
     match kind {
-        HostType::Kubernetes => Some(HostConfig::Kubernetes(kubernetes(settings))),
-        HostType::ContainerInstances => aci(settings, environment, problems).map(HostConfig::ContainerInstances),
-        HostType::Local => local(settings, environment, problems).map(HostConfig::Local),
+        HostKind::Kubernetes => Some(HostConfig::Kubernetes(kubernetes(settings))),
+        HostKind::ContainerInstances => aci(settings, environment, problems).map(HostConfig::ContainerInstances),
+        HostKind::Local => local(settings, environment, problems).map(HostConfig::Local),
     }
 }
 
@@ -115,7 +108,7 @@ fn home(environment: &Environment) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Config, *};
 
     fn finds(variables: &[(&str, &str)], files: &[&str]) -> bool {
         let environment = variables.iter().copied().collect();
@@ -135,15 +128,24 @@ mod tests {
     #[test]
     fn hosts_have_the_names_of_ado_agent_orchestrator_in_any_case() {
         for (text, kind) in [
-            ("Kubernetes", HostType::Kubernetes),
-            ("k8s", HostType::Kubernetes),
-            ("ACI", HostType::ContainerInstances),
-            ("AzureContainerInstance", HostType::ContainerInstances),
-            ("azurecontainerinstances", HostType::ContainerInstances),
-            ("local", HostType::Local),
+            ("Kubernetes", HostKind::Kubernetes),
+            ("k8s", HostKind::Kubernetes),
+            ("ACI", HostKind::ContainerInstances),
+            ("AzureContainerInstance", HostKind::ContainerInstances),
+            ("azurecontainerinstances", HostKind::ContainerInstances),
+            ("local", HostKind::Local),
         ] {
-            assert_eq!(host_type(text).unwrap(), kind);
+            assert_eq!(host_kind(text).unwrap(), kind);
         }
-        assert!(host_type("docker").is_err());
+        assert!(host_kind("docker").is_err());
+    }
+
+    #[test]
+    fn whether_agents_run_elsewhere_is_not_guessed_where_the_host_is_misspelt() {
+        let is_elsewhere = |variables: &[(&str, &str)]| Config::is_elsewhere(&variables.iter().copied().collect());
+        assert!(is_elsewhere(&[("HOST_TYPE", "local"), ("POLLING_DELAY", "wrong")]).unwrap());
+        assert!(!is_elsewhere(&[("AZ_REGION", "westeurope")]).unwrap());
+        let error = is_elsewhere(&[("HOST_TYPE", "azure")]).unwrap_err().to_string();
+        assert!(error.contains("HOST_TYPE is \"azure\""), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{Installation, Policy, PoolPolicy, Retention};
+use crate::core::{HostKind, Installation, Policy, PoolPolicy, Retention};
 
 mod agent_spec;
 mod assemble;
@@ -148,10 +148,16 @@ impl Config {
     }
 
     /// Whether the environment alone has agents run elsewhere than in a cluster.
-    #[must_use]
-    pub fn is_elsewhere(environment: &Environment) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// `HOST_TYPE` names no host. What else is wrong is no matter yet: it may be there for somebody else.
+    pub fn is_elsewhere(environment: &Environment) -> Result<bool, ConfigErrors> {
+        let problems = Problems::hiding_secrets_of(environment);
+        environment.read("HOST_TYPE", &problems, host::host_kind);
         let settings = Settings::of_environment(environment, &Problems::hiding_secrets_of(environment));
-        host::kind(&settings, environment, Path::is_file) != host::HostType::Kubernetes
+        let kind = host::kind(&settings, environment, Path::is_file);
+        problems.settle(Some(kind != HostKind::Kubernetes)).map(|(is_elsewhere, _)| is_elsewhere)
     }
 
     /// The files that it is made of besides the configuration file itself.

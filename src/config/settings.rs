@@ -14,14 +14,14 @@ use super::{
     container_instances::AciSettings,
     environment::Environment,
     error::{Problems, Wrong},
-    host::{self, HostType},
-    kubernetes_names as names,
+    host, kubernetes_names as names,
     organization::organization_url,
     origin::{Found, prefer},
     pools::{self, PoolSettings},
     token,
     value::{self, COUNT, MAXIMUM},
 };
+use crate::core::HostKind;
 
 /// What one source says; what it leaves out is `None`.
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(super) struct Settings {
     pub(super) token: Option<Found<SecretString>>,
     pub(super) token_file: Option<Found<PathBuf>>,
     pub(super) ca_file: Option<Found<PathBuf>>,
-    pub(super) host: Option<Found<HostType>>,
+    pub(super) host: Option<Found<HostKind>>,
     pub(super) namespace: Option<Found<String>>,
     pub(super) initialize_namespace: Option<Found<bool>>,
     pub(super) image: Option<Found<String>>,
@@ -71,7 +71,7 @@ impl Settings {
             token: environment.read("ORG_PAT", problems, |text| token::token(text).map_err(Wrong::new)),
             token_file: environment.read("ORG_PAT_FILE", problems, value::path),
             ca_file: environment.read("ADO_CA_FILE", problems, value::path),
-            host: environment.read("HOST_TYPE", problems, host::host_type),
+            host: environment.read("HOST_TYPE", problems, host::host_kind),
             namespace: environment.read("JOB_NAMESPACE", problems, names::dns_label),
             initialize_namespace: environment.read("INITIALIZE_NAMESPACE", problems, value::boolean),
             image: environment.read("JOB_IMAGE", problems, names::image),

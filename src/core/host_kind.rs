@@ -29,6 +29,16 @@ impl HostKind {
         [Self::Kubernetes, Self::ContainerInstances, Self::Local].into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Where the last words of an agent are, where no verb shows them.
+    #[must_use]
+    pub fn last_words(self) -> Option<&'static str> {
+        match self {
+            Self::Kubernetes => None,
+            Self::ContainerInstances => Some("the agent's last words are in the orchestrator's log"),
+            Self::Local => Some("the agent's log is in AGENT_FOLDER/logs"),
+        }
+    }
+
     /// What each of its agents is there.
     #[must_use]
     pub fn noun(self) -> &'static str {

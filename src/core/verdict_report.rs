@@ -116,7 +116,7 @@ impl Verdict {
             }
             Self::Trouble { trouble, .. } => trouble.kind.fix(host).to_owned(),
             Self::TemplateFails { .. } | Self::BackingOff { .. } if !in_cluster => {
-                "the agent's last words are in the orchestrator's log".to_owned()
+                host.last_words().unwrap_or_default().to_owned()
             }
             Self::TemplateFails { .. } | Self::BackingOff { .. } => {
                 format!("kubectl ado logs --pool {}", shell_word(pool.trim_matches('"')))
@@ -163,7 +163,7 @@ impl TroubleKind {
             Self::Image => "correct the image, and AZ_REGISTRY with AZ_IDENTITY (role AcrPull) or a password",
             Self::Unschedulable => "ask for less (AZ_CPU, AZ_MEMORY_GB), or go to another region (AZ_REGION)",
             Self::Quota => {
-                "raise the region's quota, or lower limits.maxAgents (MAXIMUM_AGENT_COUNT) to what fits in it"
+                "raise the region's quota, or lower limits.maxAgents (or MAXIMUM_AGENT_COUNT, which is per pool) to what fits in it"
             }
             Self::Refused => "change the container group's template, or the policy that refuses it",
             Self::Volume => "correct the share, the account or its key in the container group's template",

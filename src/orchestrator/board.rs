@@ -191,9 +191,9 @@ impl Board {
             Some(trouble) => format!("an agent did not come online in time and was given up: {trouble}"),
             None => "an agent did not come online in time and was given up".to_owned(),
         };
-        let words = match self.host_kind() {
-            HostKind::Kubernetes => format!("kubectl ado logs --pool '{pool}' shows its last words"),
-            HostKind::ContainerInstances | HostKind::Local => "its last words are in the orchestrator's log".to_owned(),
+        let words = match self.host_kind().last_words() {
+            Some(words) => words.to_owned(),
+            None => format!("kubectl ado logs --pool '{pool}' shows its last words"),
         };
         let fix = format!("{words}; slow images need a longer defaults.startTimeout");
         let finding = Finding::new(Code::StartTimeout, message, Some(fix));

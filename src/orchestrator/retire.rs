@@ -12,7 +12,7 @@ use super::{Engine, Metrics, ServeError, board::Board, session::Session, stop_pa
 use crate::{
     azure_devops::AzureDevOps,
     config::{Config, HostConfig},
-    core::{Control, Policy, Remains, Run},
+    core::{Control, HostKind, Policy, Remains, Run},
     hosts::AgentHost,
 };
 
@@ -33,7 +33,7 @@ pub struct Retirement {
 pub struct Holding {
     /// The pool.
     pub pool: String,
-    /// Whether the configuration serves it. What is in another pool of this installation goes by force alone.
+    /// Whether the configuration serves it. What runs in another pool of this installation goes by force alone.
     pub served: bool,
     /// How much there is.
     pub remains: Remains,
@@ -83,7 +83,7 @@ impl Retirement {
         for pool in &config.pools {
             let refused = |error: crate::azure_devops::Error| ServeError {
                 message: format!("pool \"{}\": {error}", pool.name),
-                fix: Some("kubectl ado check tells what the token lacks".to_owned()),
+                fix: error.fix().or_else(|| Some("kubectl-ado check --pre tells what is missing".to_owned())),
             };
             let id = azure_devops.pool(&pool.name).await.map_err(refused)?;
             let agents = azure_devops.agents(id).await.map_err(refused)?;
@@ -165,7 +165,9 @@ impl Retirement {
         let mut left = self.look_afresh().await?;
         if left.iter().all(|holding| !holding.served || holding.remains.runs == 0) {
             host.clear().await?;
-            left.iter_mut().filter(|holding| holding.served).for_each(|holding| holding.ended = 0);
+            // A folder is cleared as a whole.
+            let is_cleared = |holding: &Holding| holding.served || host.kind() == HostKind::Local;
+            left.iter_mut().filter(|holding| is_cleared(holding)).for_each(|holding| holding.ended = 0);
         }
         Ok(left)
     }

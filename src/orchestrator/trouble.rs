@@ -45,9 +45,18 @@ pub(super) fn of_registration(error: &Error, host: HostKind) -> Option<Finding> 
 pub(super) fn of_host(error: &HostError, host: HostKind) -> Finding {
     let code = match error {
         HostError::Refused { reason: "forbidden" | "unauthorized", .. } => Code::OrchestratorForbidden,
+        HostError::Refused { reason: "signed-out", .. } => Code::TokenRejected,
+        HostError::Refused { reason: "quota", .. } => Code::QuotaUsedUp,
         _ => Code::HostFailing,
     };
-    Finding::new(code, error.to_string(), error.fix().or_else(|| fix_of(code, host)))
+    let way = || match (error, host) {
+        (HostError::Unavailable(_), HostKind::Local) => Some("see that the disk of AGENT_FOLDER answers".to_owned()),
+        (HostError::Unavailable(_), _) => {
+            Some("it is asked again and again; see that the orchestrator reaches it: network, proxy, DNS".to_owned())
+        }
+        _ => None,
+    };
+    Finding::new(code, error.to_string(), error.fix().or_else(way).or_else(|| fix_of(code, host)))
 }
 
 /// Why the host did not start an agent of that name. The next one is refused under another name for the same reason.
@@ -64,6 +73,7 @@ pub(super) fn of_start(error: &HostError, run: &str, host: HostKind) -> Option<F
             "forbidden" if message.contains("cannot create resource") => Code::OrchestratorForbidden,
             "forbidden" => Code::PodRefused,
             "unauthorized" => Code::OrchestratorForbidden,
+            "signed-out" => Code::TokenRejected,
             "not-found" | "terminating" => Code::NamespaceMissing,
             "tls" | "configuration" | "unexpected" => Code::HostFailing,
             _ => Code::TemplateRefused,
@@ -76,15 +86,13 @@ pub(super) fn of_start(error: &HostError, run: &str, host: HostKind) -> Option<F
 /// Where the error itself has no line.
 fn fix_of(code: Code, host: HostKind) -> Option<String> {
     let line = match (code, host) {
-        (Code::HostFailing, _) => {
-            "it is asked again and again; see that the orchestrator reaches it: network, proxy, DNS"
-        }
         (Code::OrchestratorForbidden, HostKind::Kubernetes) => "kubectl ado upgrade restores the orchestrator's Role",
         (Code::TemplateRefused, HostKind::Kubernetes) => {
             "kubectl ado template validate --server FILE shows what the API server refuses"
         }
         (Code::PodRefused, HostKind::Kubernetes) => TroubleKind::Refused.fix(host),
         (Code::QuotaUsedUp, HostKind::Kubernetes) => TroubleKind::Quota.fix(host),
+        (Code::QuotaUsedUp, HostKind::Local) => "make room on the disk of AGENT_FOLDER",
         _ => return None,
     };
     Some(line.to_owned())
@@ -144,6 +152,10 @@ mod tests {
                 assert!(!finding.fix.unwrap_or_default().contains("kubectl"), "{:?}", finding.code);
             }
         }
+        let code = |error: &HostError| of_start(error, "run", HostKind::ContainerInstances).map(|finding| finding.code);
+        assert_eq!(code(&refused("signed-out")), Some(Code::TokenRejected));
+        let silent = of_host(&HostError::Unavailable("no answer".into()), HostKind::Local);
+        assert!(silent.fix.is_some_and(|fix| fix.contains("disk") && !fix.contains("DNS")));
         let full = HostError::Full { message: "no room".into(), fix: "make some".into() };
         let finding = of_start(&full, "run", HostKind::ContainerInstances).unwrap();
         assert_eq!((finding.code, finding.fix.as_deref()), (Code::QuotaUsedUp, Some("make some")));

@@ -103,6 +103,8 @@ async fn whoever_has_no_cluster_asks_the_orchestrator_itself_or_reads_its_file()
     let (code, _, err) = said(&plugin(&stage, By::Files, &["status", "--status-from", &address]).await);
     assert_eq!(code, 1);
     assert!(err.contains("does not answer") && err.contains("fix: "), "{err}");
+    let (code, _, err) = said(&plugin(&stage, By::Files, &["status", "--status-from", ""]).await);
+    assert!(code == 2 && err.contains("--status-from is empty"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,6 +194,16 @@ async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
     let (code, out, err) = said(&plugin(&stage, By::Files, &["check", "--pre"]).await);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("the token is accepted") && out.contains("shows its container groups"), "{out}");
+
+    // And a flag brings the token where the environment has none.
+    let none = stage.serve(By::Files).set("ORG_PAT", "");
+    let (code, out, err) = said(&plugin_beside(&stage, &none, &["check", "--pre", "--pat-file", "token"]).await);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("the token is accepted"), "{out}");
+    let (code, _, err) = said(&plugin_beside(&stage, &none, &["check", "--pre"]).await);
+    assert!(code == 2 && err.contains("ORG_PAT"), "{err}");
+    let (_, out, err) = said(&plugin(&stage, By::Files, &["check", "--pre", "--kubeconfig", "nowhere"]).await);
+    assert!(!out.contains("shows its container groups"), "a cluster is meant: {out}{err}");
 
     let wrong = stage.serve(By::Files).set("AZURE_CLIENT_SECRET", "not-the-secret");
     let (code, out, err) = said(&plugin_beside(&stage, &wrong, &check).await);

@@ -43,6 +43,7 @@ pub(super) async fn azure(config: &Config, aci: &AciConfig) -> Vec<CheckResult> 
         Err(error) => {
             let code = match &error {
                 HostError::Refused { reason: "unauthorized", .. } => Code::OrchestratorForbidden,
+                HostError::Refused { reason: "signed-out", .. } => Code::TokenRejected,
                 HostError::Refused { reason: "template" | "plaintext-token", .. } => Code::TemplateRefused,
                 _ => Code::HostFailing,
             };

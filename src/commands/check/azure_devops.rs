@@ -13,8 +13,14 @@ use crate::{
     core::Code,
 };
 
-const SET_TOKEN: &str = "make a token with the scope \"Agent Pools (read, manage)\" in this organization; \
-                         kubectl ado auth set --pat-file - stores it";
+/// How another token is brought.
+fn set_token(target: &Target) -> String {
+    let store = match target.in_cluster {
+        true => "kubectl ado auth set --pat-file - stores it",
+        false => "put it into the file that ORG_PAT_FILE (organization.tokenFile) names",
+    };
+    format!("make a token with the scope \"Agent Pools (read, manage)\" in this organization; {store}")
+}
 
 /// What is checked.
 #[derive(Clone, Debug)]
@@ -33,6 +39,8 @@ pub(in crate::commands) struct Target {
     pub(in crate::commands) before: bool,
     /// Whether to try what changes something for a moment.
     pub(in crate::commands) deep: bool,
+    /// Whether its orchestrator runs in a cluster, where the plugin's verbs reach it.
+    pub(in crate::commands) in_cluster: bool,
 }
 
 fn check(name: &'static str) -> Check {
@@ -160,13 +168,13 @@ async fn signed_in(target: &Target, after: &str, results: &mut Vec<CheckResult>)
             Some(client)
         }
         Err(error) => {
-            results.push(failed(accepted, "the token is not accepted", &error));
+            results.push(failed(target, accepted, "the token is not accepted", &error));
             None
         }
     }
 }
 
-fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
+fn failed(target: &Target, check: Check, what: &str, error: &Error) -> CheckResult {
     let code = error.code();
     let what = match code {
         Code::TokenRejected | Code::TokenLacksRights => what,
@@ -174,7 +182,9 @@ fn failed(check: Check, what: &str, error: &Error) -> CheckResult {
     };
     let result = check.fail(code, what).evidence(error.to_string());
     match (code, error.fix()) {
-        (Code::TokenRejected, _) if matches!(error, Error::Unauthorized(_) | Error::Token(_)) => result.fix(SET_TOKEN),
+        (Code::TokenRejected, _) if matches!(error, Error::Unauthorized(_) | Error::Token(_)) => {
+            result.fix(set_token(target))
+        }
         (Code::OrganizationNotFound, _) => {
             result.fix("correct the URL: https://dev.azure.com/ORGANIZATION, or https://SERVER/tfs/COLLECTION")
         }
@@ -201,7 +211,7 @@ async fn look_at_pool(
                     .fail(Code::PoolIsHosted, format!("agent pool \"{name}\" cannot be served"))
                     .evidence(reason)
                     .fix("make a self-hosted pool: Organization settings > Agent pools > Add pool > Self-hosted"),
-                other => failed(exists, &format!("agent pool \"{name}\" cannot be read"), other),
+                other => failed(target, exists, &format!("agent pool \"{name}\" cannot be read"), other),
             };
             results.push(result);
             for (rest, what) in [("pool-manage", "may register agents"), ("pool-placeholder", "has a registered agent")]
@@ -228,12 +238,12 @@ async fn look_at_pool(
             .fix(if target.token.as_ref().is_some_and(OrganizationToken::is_entra) {
                 role.to_owned()
             } else {
-                format!("{SET_TOKEN}; and {role}")
+                format!("{}; and {role}", set_token(target))
             }),
         Ok(Manage::Unknown(said)) => {
             manage.info(format!("whether agents can be registered in \"{name}\" is unknown")).evidence(said)
         }
-        Err(error) => failed(manage, &format!("agent pool \"{name}\" cannot be read"), &error),
+        Err(error) => failed(target, manage, &format!("agent pool \"{name}\" cannot be read"), &error),
     });
 
     let placeholder = check("pool-placeholder");
@@ -246,7 +256,7 @@ async fn look_at_pool(
         Ok(_) => placeholder
             .warn(Code::NoPlaceholder, format!("\"{name}\" has no registered agent: its jobs fail at once"))
             .fix("the orchestrator registers a placeholder within a minute; kubectl ado logs shows what keeps it"),
-        Err(error) => failed(placeholder, &format!("the agents of \"{name}\" cannot be read"), &error),
+        Err(error) => failed(target, placeholder, &format!("the agents of \"{name}\" cannot be read"), &error),
     });
     Some(pool)
 }

@@ -59,10 +59,10 @@ pub(super) struct Args {
     /// Check what an install needs, before there is one
     #[arg(long)]
     pre: bool,
-    /// The organization's URL [default: that of the install, or of -f]
+    /// The organization's URL [default: that of the install, of -f, or of the environment where HOST_TYPE is aci or local]
     #[arg(long, value_name = "URL")]
     org: Option<String>,
-    /// The agent pools, separated by commas [default: those of the install, or of -f]
+    /// The agent pools, separated by commas [default: as for --org]
     #[arg(long = "pool", value_name = "POOL", value_delimiter = ',')]
     pools: Vec<String>,
     #[command(flatten)]
@@ -149,8 +149,8 @@ impl Args {
     /// Before an install: what was given by flags or file, and the cluster.
     async fn before(&self) -> Result<Vec<CheckResult>, Failure> {
         let config = self.file.as_deref().map(read_config).transpose()?;
-        if let Some(config) = elsewhere::config(self, config.as_ref())? {
-            return elsewhere::check(self, &config).await;
+        if let Some((config, token)) = elsewhere::config(self, config.as_ref())? {
+            return elsewhere::check(self, &config, token).await;
         }
         let url = self.org.clone().or_else(|| config.as_ref().map(|config| config.organization.url.clone()));
         let Some(url) = url else {
@@ -171,7 +171,8 @@ impl Args {
         let ca_file = self.ca_file.clone().or_else(|| config.as_ref().and_then(|config| config.ca_file.clone()));
         let given = self.token(signs_in_here.is_some())?.map(OrganizationToken::from);
         let token = given.or(signs_in_here);
-        let target = Target { url, pools, token, by_entra: false, ca_file, before: true, deep: self.deep };
+        let target =
+            Target { url, pools, token, by_entra: false, ca_file, before: true, deep: self.deep, in_cluster: true };
 
         let cluster = match self.cluster.open() {
             Ok(cluster) => cluster,
@@ -244,6 +245,7 @@ impl Args {
             ca_file: self.ca_file.clone(),
             before: false,
             deep: self.deep,
+            in_cluster: true,
         };
         Some(azure_devops(&target).await)
     }

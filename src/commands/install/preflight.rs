@@ -37,6 +37,7 @@ pub(super) async fn check(
         ca_file: authorities,
         before: true,
         deep: false,
+        in_cluster: true,
     };
     let job = if settings.documents.is_empty() {
         job_of(config, &settings.agents_namespace)

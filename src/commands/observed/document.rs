@@ -116,9 +116,10 @@ impl InstallStatus {
         self.pools.iter().find(|pool| pool.name.to_lowercase() == name.to_lowercase())
     }
 
-    /// Where its agents run. One that does not say is older than other hosts are.
+    /// Where its agents run. One that does not say is older than other hosts are; one that we do not know is no cluster.
     pub(in crate::commands) fn host(&self) -> HostKind {
-        self.orchestrator.host.as_deref().and_then(HostKind::of_name).unwrap_or_default()
+        let of_name = |name| HostKind::of_name(name).unwrap_or(HostKind::Local);
+        self.orchestrator.host.as_deref().map(of_name).unwrap_or_default()
     }
 
     /// Whether its agents are Jobs of a cluster.

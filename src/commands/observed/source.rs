@@ -6,7 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::{Url, header::HeaderMap};
+use reqwest::{
+    Url,
+    header::{HeaderMap, LOCATION},
+};
 
 use super::{
     document::InstallStatus,
@@ -71,14 +74,15 @@ impl StatusFlags {
     /// What they lead to; contacts nothing. Whoever names a cluster on the command line means it, whatever the
     /// environment says.
     pub(in crate::commands) fn open(&self) -> Result<Source<'_>, Failure> {
-        let ClusterFlags { kubeconfig, context, cluster, namespace, .. } = &self.cluster;
-        let names_cluster = kubeconfig.is_some() || context.is_some() || cluster.is_some() || namespace.is_some();
         let by_flag = self.status_from.clone().map(|from| (from, "--status-from"));
-        let by_variable = || Some((std::env::var(VARIABLE).ok().filter(|_| !names_cluster)?, VARIABLE));
-        let given = by_flag.or_else(by_variable).filter(|(from, _)| !from.is_empty());
-        let Some((from, name)) = given else {
+        let variable = || std::env::var(VARIABLE).ok().filter(|from| !from.is_empty() && !self.cluster.names_one());
+        let Some((from, name)) = by_flag.or_else(|| Some((variable()?, VARIABLE))) else {
             return Ok(Source::Cluster(&self.cluster, Box::new(self.cluster.open()?)));
         };
+        if from.is_empty() {
+            let fix = "name an address such as http://127.0.0.1:8080, or a file".to_owned();
+            return Err(Failure::new(Exit::Usage, format!("{name} is empty"), Some(fix)));
+        }
         // A port behind a host: no file is called so.
         let is_address = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let from = match !from.contains("://") && is_address(&from) && !Path::new(&from).exists() {
@@ -227,6 +231,11 @@ async fn ask(url: &Url) -> Result<String, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, error.to_string(), Some(error.fix().to_owned())))?;
     let mut answer = client.get(url.clone()).timeout(DEADLINE).send().await.map_err(|error| silent(&error))?;
     let status = answer.status();
+    if status.is_redirection() {
+        let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("another address");
+        let fix = format!("name {to} itself: redirects are not followed");
+        return Err(Failure::new(Exit::Failed, format!("the orchestrator at {url} answered {status}"), Some(fix)));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| silent(&error))? {
         if body.len() + chunk.len() > LONGEST_STATUS {

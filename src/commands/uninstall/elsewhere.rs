@@ -20,14 +20,18 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
         say(format!("nothing of this installation is in {}", retirement.place()));
         return Ok(Exit::Done);
     }
+    let (goes, stays): (Vec<_>, Vec<_>) =
+        holdings.iter().filter(|holding| !holding.is_nothing()).partition(|holding| holding.served || args.force);
     say(format!("this goes from {} and from Azure DevOps:", retirement.place()));
-    for holding in holdings.iter().filter(|holding| !holding.is_nothing()) {
-        say(format!("  {}", in_words(holding)));
+    goes.iter().for_each(|holding| say(format!("  {}", in_words(holding))));
+    if !stays.is_empty() {
+        say("this is of no pool of this configuration, and stays without --force, which ends its agents too:");
+        stays.iter().for_each(|holding| say(format!("  {}", in_words(holding))));
     }
     if args.dry_run != DryRun::None {
         return Ok(Exit::Done);
     }
-    let busy: usize = holdings.iter().map(|holding| holding.busy.len()).sum();
+    let busy: usize = goes.iter().map(|holding| holding.busy.len()).sum();
     if busy > 0 && !args.drain && !args.force {
         let fix = "--drain waits for them; --force ends them and fails their pipeline jobs".to_owned();
         return Err(Failure::new(Exit::Failed, format!("{busy} agents are at work"), Some(fix)));
@@ -55,12 +59,14 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
 
 /// What to do about what has stayed.
 fn way_out(Holding { served, remains, busy, .. }: &Holding, force: bool) -> &'static str {
-    if !served {
+    if !served && force {
+        "it is being deleted, or Azure refuses that: repeat this"
+    } else if !served {
         "another configuration of this installation serves it, or none any more: uninstall with that one, or --force"
     } else if !busy.is_empty() && !force {
         "a longer --timeout, or --force"
-    } else if remains.runs + remains.placeholders > 0 {
-        "an orchestrator still serves this pool and makes anew what goes: stop it, and repeat this"
+    } else if remains.registrations == 0 || remains.runs + remains.placeholders > 0 {
+        "an orchestrator that still serves this pool makes anew what goes: stop it, and repeat this, with a longer --timeout"
     } else {
         "Azure DevOps lets go of agents that were ended at work after some minutes: repeat this then, or delete them under \
          Organization settings > Agent pools"

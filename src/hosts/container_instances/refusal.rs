@@ -18,7 +18,7 @@ pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[
     let message = scrub(&format!("cannot {what}: {error}"), secrets);
     let (reason, fix) = match error {
         ArmError::Credential { may_pass: true, .. } => return HostError::Unavailable(message),
-        ArmError::Credential { fix, .. } => ("unauthorized", Some(fix.clone())),
+        ArmError::Credential { fix, .. } => ("signed-out", Some(fix.clone())),
         ArmError::Unreachable(_) | ArmError::Throttled { .. } => return HostError::Unavailable(message),
         _ if is_transition(error) => return HostError::Unavailable(message),
         _ if error.is_quota() => return HostError::Full { message, fix: quota_fix(aci) },
@@ -54,7 +54,7 @@ pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[
 
 pub(super) fn quota_fix(aci: &AciConfig) -> String {
     format!(
-        "agents go on as groups are deleted; lower limits.maxAgents (MAXIMUM_AGENT_COUNT) to what fits, or raise the quota of \
+        "agents go on as groups are deleted; lower limits.maxAgents (or MAXIMUM_AGENT_COUNT, which is per pool) to what fits, or raise the quota of \
          {} (Azure portal > Quotas > Container Instances)",
         aci.region
     )
