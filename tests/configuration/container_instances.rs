@@ -148,7 +148,7 @@ fn what_is_wrong_is_said_with_its_mend() {
         (&[("AZ_MEMORY_GB", "0")], &[&["AZ_MEMORY_GB is \"0\"", "gigabytes"]]),
         (&[("AZ_SUBNET_ID", "agents")], &[&["AZ_SUBNET_ID is \"agents\"", "fix: az network vnet subnet show"]]),
         (&[("AZ_IDENTITY", SUBNET)], &[&["AZ_IDENTITY is", "fix: az identity show"]]),
-        (&[("AZ_MAX_LIFETIME", "24")], &[&["AZ_MAX_LIFETIME is \"24\"", "such as 24h"]]),
+        (&[("AZ_MAX_LIFETIME", "24")], &[&["AZ_MAX_LIFETIME is \"24\"", "from 10m to 30d"]]),
         (
             &[("AZ_RESOURCE_MANAGER_URL", "http://example.org")],
             &[&["AZ_RESOURCE_MANAGER_URL begins with http://", "fix: for example https://"]],
