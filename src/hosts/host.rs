@@ -105,15 +105,15 @@ impl Host {
         }
     }
 
-    /// Removes what ended runs left. The host is of no use any more after that.
+    /// Removes what ended runs left, those of these pools alone where some are named. The host is of no use any more after that.
     ///
     /// # Errors
     ///
     /// Something cannot be removed.
-    pub async fn clear(&self) -> Result<(), HostError> {
+    pub async fn clear(&self, pools: Option<Vec<String>>) -> Result<(), HostError> {
         match self {
             Self::Kubernetes(_) => Ok(()),
-            Self::Local(host) => host.clear().await,
+            Self::Local(host) => host.clear(pools).await,
             Self::ContainerInstances(host) => host.clear(false).await,
         }
     }

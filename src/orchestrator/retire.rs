@@ -12,7 +12,7 @@ use super::{Engine, Metrics, ServeError, board::Board, session::Session, stop_pa
 use crate::{
     azure_devops::AzureDevOps,
     config::{Config, HostConfig},
-    core::{Control, HostKind, Policy, Remains, Run},
+    core::{Control, Policy, Remains, Run},
     hosts::AgentHost,
 };
 
@@ -33,7 +33,7 @@ pub struct Retirement {
 pub struct Holding {
     /// The pool.
     pub pool: String,
-    /// Whether the configuration serves it. What runs in another pool of this installation goes by force alone.
+    /// Whether the configuration serves it. What is in another pool of this installation goes by force alone.
     pub served: bool,
     /// How much there is.
     pub remains: Remains,
@@ -164,10 +164,9 @@ impl Retirement {
         tokio::join!(engine.run(&stop), watching);
         let mut left = self.look_afresh().await?;
         if left.iter().all(|holding| !holding.served || holding.remains.runs == 0) {
-            host.clear().await?;
-            // A folder is cleared as a whole.
-            let is_cleared = |holding: &Holding| holding.served || host.kind() == HostKind::Local;
-            left.iter_mut().filter(|holding| is_cleared(holding)).for_each(|holding| holding.ended = 0);
+            let ours = config.pools.iter().map(|pool| pool.name.clone());
+            host.clear((!force).then(|| ours.collect())).await?;
+            left.iter_mut().filter(|holding| holding.served || force).for_each(|holding| holding.ended = 0);
         }
         Ok(left)
     }

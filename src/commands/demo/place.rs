@@ -84,7 +84,7 @@ impl Place {
                 let problem = |error: HostError| Failure::new(Exit::Failed, error.to_string(), error.fix());
                 let live = host.runs().await.map_err(problem)?.iter().filter(|run| run.is_live()).count();
                 host.stop_all(GRACE).await.map_err(problem)?;
-                host.clear().await.map_err(problem)?;
+                host.clear(None).await.map_err(problem)?;
                 live
             }
             // The processes end with the stand-in.

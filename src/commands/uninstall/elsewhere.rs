@@ -22,7 +22,9 @@ pub(super) async fn uninstall(args: &Args, path: Option<&Path>) -> Result<Exit, 
     }
     let (goes, stays): (Vec<_>, Vec<_>) =
         holdings.iter().filter(|holding| !holding.is_nothing()).partition(|holding| holding.served || args.force);
-    say(format!("this goes from {} and from Azure DevOps:", retirement.place()));
+    if !goes.is_empty() {
+        say(format!("this goes from {} and from Azure DevOps:", retirement.place()));
+    }
     goes.iter().for_each(|holding| say(format!("  {}", in_words(holding))));
     if !stays.is_empty() {
         say("this is of no pool of this configuration, and stays without --force, which ends its agents too:");

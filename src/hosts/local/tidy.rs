@@ -23,14 +23,14 @@ use crate::{
 const LOGS_INTERVAL: Duration = Duration::from_secs(60);
 
 impl LocalHost {
-    /// Removes all that ended runs left, however young, and, when nothing is live, the folder itself. For `demo`, and
-    /// when an installation is given up; stop the runs first.
+    /// Removes all that ended runs left (those of these pools, where some are named), however young, and, when no run is left,
+    /// the folder itself. For `demo`, and when an installation is given up; stop the runs first.
     ///
     /// # Errors
     ///
     /// Something cannot be removed.
-    pub async fn clear(&self) -> Result<(), HostError> {
-        self.blocking(Shared::clear).await
+    pub async fn clear(&self, pools: Option<Vec<String>>) -> Result<(), HostError> {
+        self.blocking(move |shared| shared.clear(pools.as_deref())).await
     }
 
     /// The token that may have changed since the agents were started that run.
@@ -126,9 +126,10 @@ impl Shared {
         Ok(())
     }
 
-    fn clear(&self) -> Result<(), HostError> {
+    fn clear(&self, pools: Option<&[String]>) -> Result<(), HostError> {
         let none = Retention { finished: Duration::ZERO, failed: Duration::ZERO };
-        let runs = self.runs()?;
+        let mut runs = self.runs()?;
+        runs.retain(|run| pools.is_none_or(|pools| pools.contains(&run.pool)));
         self.clean_ended(&runs)?;
         let _lock = self.folder.lock()?;
         self.put_away(&runs, none)?;

@@ -83,10 +83,12 @@ async fn clearing_leaves_no_folder_behind() {
     for name in ["a", "b"] {
         host.start(&request(name)).await.unwrap();
     }
-    host.clear().await.unwrap();
+    host.clear(None).await.unwrap();
     assert_eq!(host.runs().await.unwrap().len(), 2, "what lives stays");
     host.stop_all(Duration::ZERO).await.unwrap();
-    host.clear().await.unwrap();
+    host.clear(Some(vec!["Another".to_owned()])).await.unwrap();
+    assert_eq!(host.runs().await.unwrap().len(), 2, "what is of other pools stays");
+    host.clear(None).await.unwrap();
     assert!(!place.path().exists());
 }
 
