@@ -73,11 +73,25 @@ pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience<'_
             Stage::Waiting | Stage::Assigned(_) | Stage::Running(None) | Stage::Finished => {}
         }
     }
+    let mut doubtful = vec![0; spare.len()];
+    for known in live.iter().filter(|known| may_have_gone(sight, known)) {
+        known.template.into_iter().for_each(|template| doubtful[template] += 1);
+    }
     for known in live {
-        let keeper = Keeper { sight, waiting: &waiting, received: &received, patience, now, known, run: known.run };
+        let (waiting, received, doubtful, run) = (&waiting, &received, &*doubtful, known.run);
+        let keeper = Keeper { sight, waiting, received, doubtful, patience, now, known, run };
         keeper.tend(&mut upkeep, spare);
     }
     upkeep
+}
+
+/// Whether its agent may have done its job and be gone, before its host has told: one that registers itself may as well be about
+/// to, and of one that is registered in its place nothing else is left to think. It counts as supply, so that no agent is
+/// started in vain, and no other one is ended for it.
+fn may_have_gone(sight: &Sight<'_>, known: &KnownRun<'_>) -> bool {
+    let KnownRun { run, agent, .. } = known;
+    let has_begun = run.progress == Progress::Running || run.recipe == Recipe::JustInTime && run.held.is_none();
+    agent.is_none() && has_begun && !run.agent_has_ended() && !sight.is_at_work(known)
 }
 
 /// The rules for one live run.
@@ -87,6 +101,8 @@ struct Keeper<'a> {
     waiting: &'a OnceCell<HashSet<RequestId>>,
     /// Which request an agent has received.
     received: &'a HashMap<AgentId, RequestId>,
+    /// For each template how many of its agents may have gone.
+    doubtful: &'a [u32],
     patience: Patience<'a>,
     now: Timestamp,
     known: &'a KnownRun<'a>,
@@ -183,13 +199,17 @@ impl Keeper<'_> {
             return;
         }
         let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
-        let gone = || self.patience.retire || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
+        let is_spare = |spare: u32| template.is_some_and(|index| spare > self.doubtful[index]);
+        let gone = |spare| {
+            let is_for_nobody = || matches!(self.run.purpose, Purpose::Request(id) if !self.waits(id));
+            self.patience.retire || is_spare(spare) && is_for_nobody()
+        };
         // The registration of a just-in-time agent comes before its place.
         let registered = agent.is_some() && self.run.recipe != Recipe::JustInTime;
         let unplaced = !registered && self.run.progress == Progress::Pending;
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
-            && (outdated || gone())
+            && (outdated || gone(*spare))
         {
             *spare -= 1;
             self.stop(StopReason::NotNeeded, upkeep);

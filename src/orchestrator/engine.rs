@@ -4,12 +4,13 @@
 //! pool that is slow or failing takes part in a later round and holds up nobody. Planning and acting happen in one
 //! place, one round after the other, so that limits over all pools hold.
 
+mod carry_out;
 mod polls;
 
 #[cfg(test)]
 mod tests;
 
-use std::{cell::RefCell, collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -18,18 +19,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::polls::{Observed, PoolState};
 use super::{
     Leadership, Metrics, Stop,
-    act::{Acted, Holds, Sides, change_agents, equip_runs, start_runs, stop_runs},
+    act::Holds,
     board::Board,
     journal::Journal,
     observe::Polled,
     pace::{BUSY, BackOff},
     recipes::{Recipes, Wishes},
-    trouble,
 };
 use crate::{
-    azure_devops::{AzureDevOps, Error},
+    azure_devops::AzureDevOps,
     config::Polling,
-    core::{AgentAction, AgentChange, Plan, Policy, PoolSnapshot, Snapshot, StopReason, plan},
+    core::{AgentChange, Policy, PoolSnapshot, Snapshot, plan},
     hosts::AgentHost,
 };
 
@@ -285,82 +285,6 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
             }
             Err(error) => self.journal.trouble("parallel jobs", Some((error.to_string(), error.fix()))),
         }
-    }
-
-    /// What is ended makes room for what is started. No second job may land on a busy agent, so that it is disabled beside
-    /// all else; other registrations come last, because nobody waits for them.
-    async fn carry_out(&mut self, decided: Plan, old_from: Option<Instant>, stop: &Stop, outcome: &mut Outcome) {
-        let Self { azure_devops, host, holds, journal, leadership, metrics, policy, pools, board, .. } = self;
-        let now = self.settings.now;
-        let kind = board.host_kind();
-        let Plan { starts, equips, stops, agents, .. } = decided;
-        let go_on = || leadership.may_act() && !stop.is_wanted();
-        let numbers = policy.pools.iter().zip(&*pools).filter_map(|(pool, state)| Some((pool.name.clone(), state.id?)));
-        let numbers = numbers.collect();
-        let sides = Sides { azure_devops: *azure_devops, host: *host, policy: &*policy, numbers, go_on: &go_on };
-        let numbered = |actions: Vec<AgentAction>| {
-            let number = |action: AgentAction| Some((*sides.numbers.get(action.pool.as_str())?, action));
-            actions.into_iter().filter_map(number).collect::<Vec<_>>()
-        };
-        let (fences, agents): (Vec<_>, Vec<_>) =
-            agents.into_iter().partition(|action| matches!(action.change, AgentChange::Disable(..)));
-        // They are told of one at a time, though they are made side by side.
-        let (journal, outcome, holds) = (RefCell::new(journal), RefCell::new(outcome), RefCell::new(holds));
-        let changed = |action: &AgentAction, result: Result<(), Error>| {
-            journal.borrow_mut().changed(action, &result);
-            board.registered(
-                &action.pool,
-                result.err().as_ref().and_then(|error| trouble::of_registration(error, kind)),
-            );
-        };
-        let fencing = change_agents(*azure_devops, numbered(fences), go_on, changed);
-        let stopping = stop_runs(&sides, stops, go_on, |run, result| {
-            journal.borrow_mut().stopped(run, &result);
-            if let StopReason::NeverCame(trouble) = &run.reason {
-                board.never_came(&run.pool, trouble.as_deref(), now());
-            }
-            match result {
-                Ok(()) => metrics.stopped(&run.pool, run.reason.word()),
-                Err(_) => outcome.borrow_mut().failures += 1,
-            }
-        });
-        let equipping = equip_runs(&sides, equips, &holds, |run, result| {
-            journal.borrow_mut().equipped(run, &result);
-            let refusal = result.as_ref().err().and_then(|error| trouble::of_start(error, &run.name, kind));
-            board.started(&run.pool, &run.template, refusal);
-            if result.is_err() {
-                outcome.borrow_mut().failures += 1;
-            }
-        });
-        let is_true_yet = || old_from.is_none_or(|from| Instant::now() < from);
-        let starting = start_runs(
-            &sides,
-            starts,
-            &holds,
-            || go_on() && is_true_yet(),
-            |acted: &Acted| {
-                journal.borrow_mut().acted(acted);
-                let refusal =
-                    acted.result.as_ref().err().and_then(|error| trouble::of_start(error, &acted.start.name, kind));
-                board.started(&acted.start.pool, &acted.start.template, refusal);
-                match &acted.result {
-                    Ok(_) => {
-                        metrics.started(&acted.start.pool);
-                        outcome.borrow_mut().started += 1;
-                    }
-                    Err(refusal) => {
-                        metrics.start_failed(&acted.start.pool, refusal.reason());
-                        outcome.borrow_mut().failures += 1;
-                    }
-                }
-            },
-        );
-        let ending_and_starting = async {
-            stopping.await;
-            tokio::join!(starting, equipping);
-        };
-        tokio::join!(fencing, ending_and_starting);
-        change_agents(*azure_devops, numbered(agents), go_on, changed).await;
     }
 
     /// Waits for a moment, for a pool that was late, or for the host to change.

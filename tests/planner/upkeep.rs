@@ -1,8 +1,8 @@
 //! What is done to agents that exist.
 
 use kubectl_ado::core::{
-    Agent, AgentChange, DeregisterReason, DisableReason, INSTALLATION_CAPABILITY, Plan, Progress, Purpose, RequestId,
-    Run, RunPhase, Scale, StopReason, Trouble, TroubleKind,
+    Agent, AgentChange, DeregisterReason, DisableReason, INSTALLATION_CAPABILITY, Plan, Policy, Progress, Purpose,
+    Recipe, RequestId, Run, RunPhase, Scale, StopReason, Trouble, TroubleKind,
 };
 
 use crate::situation::*;
@@ -95,6 +95,30 @@ fn the_pod_of_a_cancelled_request_goes_at_once_if_no_node_was_found_for_it() {
     assert!(plan.stops.is_empty(), "another request can have it");
     let placed = Run { progress: Progress::Placed, ..starting("r1", 1) };
     assert!(decide(&simple(), &snapshot(vec![], vec![placed], vec![])).stops.is_empty());
+}
+
+#[test]
+fn nobody_is_ended_for_an_agent_that_may_have_done_its_job_and_gone() {
+    let unplaced = Run { progress: Progress::Pending, ..starting("r1", 1) };
+    let runs_unregistered = Run { progress: Progress::Running, ..starting("r3", 3) };
+    let runs = || vec![unplaced.clone(), runs_unregistered.clone()];
+    // One of them is enough for the request, if the other one has not gone.
+    let plan = decide(&simple(), &snapshot(vec![request(2, &[])], runs(), vec![]));
+    assert!(plan.stops.is_empty() && plan.starts.is_empty(), "{plan:?}");
+    // A registration that was made in its place is gone, whatever its pod is seen to do.
+    let unregistered = Run { recipe: Recipe::JustInTime, progress: Progress::Pending, ..starting("r3", 3) };
+    let plan = decide(&simple(), &snapshot(vec![request(2, &[])], vec![unplaced.clone(), unregistered], vec![]));
+    assert!(plan.stops.is_empty() && plan.starts.is_empty(), "{plan:?}");
+    // It has gone indeed.
+    let ended = Run { phase: RunPhase::Succeeded(at(0)), ..runs_unregistered.clone() };
+    let plan = decide(&simple(), &snapshot(vec![request(2, &[])], vec![unplaced.clone(), ended], vec![]));
+    assert!(plan.stops.is_empty() && plan.starts.is_empty(), "{plan:?}");
+    // Two are spare, and one of them surely is.
+    let another = Run { progress: Progress::Pending, ..starting("r4", 4) };
+    let three = vec![unplaced.clone(), another, runs_unregistered.clone()];
+    assert_eq!(decide(&simple(), &snapshot(vec![request(2, &[])], three, vec![])).stops.len(), 1);
+    let retiring = Policy { retire: true, ..simple() };
+    assert_eq!(stops(&decide(&retiring, &snapshot(vec![], runs(), vec![]))), [("r1", &StopReason::NotNeeded)]);
 }
 
 #[test]
