@@ -16,8 +16,9 @@ use std::{
 use criterion::{BenchmarkId, Criterion};
 use jiff::Timestamp;
 use kubectl_ado::core::{
-    Agent, AgentId, AgentRef, AgentTemplate, Capabilities, Demand, Installation, JobRequest, Policy, PoolPolicy,
-    PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, plan, run_name,
+    Agent, AgentId, AgentRef, AgentTemplate, Capabilities, Demand, Installation, JobRequest, Memory, Policy,
+    PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Timeouts, plan,
+    run_name,
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -72,11 +73,13 @@ fn template(number: usize) -> AgentTemplate {
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
         recipe_reason: None,
+        registration_pending: None,
         recipe: kubectl_ado::core::Recipe::default(),
         capabilities: (number + 1 < TEMPLATES).then(|| offer(number)),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
         schedules: Vec::new(),
+        timeouts: Timeouts::default(),
     }
 }
 
@@ -90,12 +93,13 @@ fn policy(requests: usize, room: Room) -> Policy {
         max_agents,
         templates: (0..TEMPLATES).map(template).collect(),
         paused: None,
+        removed: false,
     }];
     Policy {
         installation: Installation::new("benchmark"),
         organization: "https://dev.azure.com/contoso".into(),
         max_agents: None,
-        start_timeout: Duration::from_mins(5),
+        timeouts: Timeouts::default(),
         idle_timeout: Duration::from_mins(10),
         pools,
         identity: "me".into(),
@@ -150,11 +154,14 @@ fn run(policy: &Policy, number: usize) -> Run {
         phase: RunPhase::Live,
         revision: template.revision.clone(),
         progress: Progress::Running,
+        progress_since: None,
         runs_since: Some(NOW - Duration::from_secs(50)),
         trouble: None,
         agent_ended_at: None,
         recipe: kubectl_ado::core::Recipe::default(),
         held: None,
+        was_busy: false,
+        lease: None,
     }
 }
 
@@ -206,6 +213,14 @@ fn snapshot(policy: &Policy, waiting: usize) -> Snapshot {
     Snapshot { pools: vec![observed], ..Snapshot::default() }
 }
 
+/// One who has looked before.
+fn remembering(policy: &Policy, observed: &Snapshot) -> Memory {
+    let mut memory = Memory::default();
+    let decided = plan(policy, observed, &memory, NOW);
+    memory.remember(policy, observed, &decided);
+    memory
+}
+
 fn by_criterion(criterion: &mut Criterion) {
     for room in Room::ALL {
         let mut group = criterion.benchmark_group(format!("plan {}", room.name()));
@@ -213,7 +228,8 @@ fn by_criterion(criterion: &mut Criterion) {
             let policy = policy(size, room);
             let observed = snapshot(&policy, size);
             group.bench_with_input(BenchmarkId::from_parameter(size), &observed, |bencher, observed| {
-                bencher.iter(|| plan(&policy, observed, NOW));
+                let memory = remembering(&policy, observed);
+                bencher.iter(|| plan(&policy, observed, &memory, NOW));
             });
         }
         group.finish();
@@ -231,11 +247,12 @@ fn has_run() -> Option<Duration> {
 fn median_time(size: usize, room: Room) -> Duration {
     let policy = policy(size, room);
     let observed = snapshot(&policy, size);
+    let memory = remembering(&policy, &observed);
     let plans = u32::try_from(100_000 / size).unwrap();
     let mut times = [(); 5].map(|()| {
         let (began, had_run) = (Instant::now(), has_run());
         for _ in 0..plans {
-            black_box(plan(&policy, black_box(&observed), NOW));
+            black_box(plan(&policy, black_box(&observed), &memory, NOW));
         }
         let took = had_run.and_then(|before| Some(has_run()? - before));
         took.unwrap_or_else(|| began.elapsed()) / plans

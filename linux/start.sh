@@ -446,13 +446,19 @@ platform() {
     printf '%s' "$arch"
 }
 
-# curl with what all our requests have in common. A proxy never leads to this machine itself.
+# curl with what all our requests have in common; the last argument is the URL. A proxy never leads to this machine itself,
+# and what is asked for over TLS comes over TLS, wherever it is redirected.
 fetch() {
+    local redirects='=http,https'
+    if [[ ${*: -1} == [Hh][Tt][Tt][Pp][Ss]://* ]]; then
+        redirects='=https'
+    fi
     local -x no_proxy=${no_proxy:-${NO_PROXY:-}}
     # The agent's own variable for its proxy, where curl is told of no other one.
     local -x https_proxy=${https_proxy:-${HTTPS_PROXY:-${VSTS_HTTP_PROXY:-}}} http_proxy=${http_proxy:-${VSTS_HTTP_PROXY:-}}
     no_proxy=${no_proxy:+$no_proxy,}localhost,127.0.0.1,::1
-    curl -q --silent --show-error --proto '=http,https' --connect-timeout 20 --retry 4 --user-agent kubectl-ado-agent "$@"
+    curl -q --silent --show-error --proto '=http,https' --proto-redir "$redirects" --connect-timeout 20 --retry 4 \
+        --user-agent kubectl-ado-agent "$@"
 }
 
 # Asks Azure DevOps $1 with the token, which reaches curl on a pipe. Body, "status type" and complaints go into files.
@@ -566,16 +572,24 @@ get_package() {
     else
         find_package
     fi
+    # An older Azure DevOps Server gives none. What is none was changed on its way, or we do not understand it.
+    if [[ -n $package_hash && ! $package_hash =~ ^[0-9a-fA-F]{64}$ ]]; then
+        fail 1 "the SHA-256 that was given for the package $package_url is none" \
+            "find out what changes answers on their way here (a proxy, perhaps), or build the agent into the image"
+    fi
+    if [[ -n $package_hash ]] && ! sha256 /dev/null >/dev/null; then
+        fail 1 "there is neither sha256sum nor shasum here, and the package $package_url cannot be checked" \
+            "install coreutils in the image, or build the agent into it"
+    fi
     say "downloading $package_url"
     cancellable fetch --fail --location --speed-limit 1024 --speed-time 60 --output .package.tar.gz "$package_url" \
         2>.package.errors ||
         fail 1 "cannot download $package_url ($(last_line .package.errors))" \
             "allow this host to be reached from here, or use an image that has the agent built in"
-    if [[ ! $package_hash =~ ^[0-9a-fA-F]{64}$ ]]; then
-        say "no SHA-256 was given for the package: not checked"
-    elif ! sum=$(sha256 .package.tar.gz); then
-        say "there is no sha256sum here: the package is not checked"
+    if [[ -z $package_hash ]]; then
+        say "warning: the package is not checked, because no SHA-256 was given for it"
     else
+        sum=$(sha256 .package.tar.gz)
         shopt -s nocasematch
         [[ $sum == "$package_hash" ]] ||
             fail 1 "the package $package_url has the SHA-256 $sum instead of $package_hash" \

@@ -23,6 +23,7 @@
 
 pub mod azure;
 pub mod azure_devops;
+pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
@@ -32,3 +33,4 @@ pub mod orchestrator;
 pub mod output;
 pub mod sandbox;
 pub mod simulation;
+pub mod text;

@@ -10,8 +10,9 @@ use crate::config::is_loopback;
 /// What `User-Agent` says, so that an administrator finds us in the server's log.
 const USER_AGENT: &str = concat!("kubectl-ado/", env!("CARGO_PKG_VERSION"));
 
-/// Idle connections that are kept: a TLS connection costs some 40 KiB, and pools are asked side by side.
-const IDLE_CONNECTIONS: usize = 4;
+/// The most idle connections that are kept. Pools are asked side by side, each by a connection of its own, and what is not kept
+/// is made anew with each round of polls, TLS included. A kept one costs some 40 KiB, and only as many are as were needed at once.
+const IDLE_CONNECTIONS: usize = 64;
 
 /// Long enough to live through the quiet polls, shorter than what load balancers forget connections after.
 const IDLE_TIME: Duration = Duration::from_secs(60);

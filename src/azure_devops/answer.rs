@@ -5,7 +5,7 @@ use reqwest::{
     StatusCode,
     header::{CONTENT_TYPE, HeaderMap, LOCATION},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{
     Error,
@@ -49,10 +49,11 @@ impl From<Failure> for Error {
     }
 }
 
-/// A whole answer, whatever it is, except for 429.
+/// An answer, whatever it is, except for 429.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
+    /// Its body, or enough of it to tell a page from JSON.
     pub(super) body: &'a [u8],
     /// What was asked, for messages.
     pub(super) path: &'a str,
@@ -68,23 +69,9 @@ struct Problem {
     type_key: Option<String>,
 }
 
-/// Reads the JSON of a good answer.
-pub(super) fn read_json<T: DeserializeOwned>(answer: &Answer<'_>) -> Result<T, Failure> {
-    answer.check()?;
-    serde_json::from_slice(answer.body).map_err(|error| {
-        let problem = Error::Unreadable(answer.safe(&error.to_string()));
-        // Only the beginning came, which is what a proxy in trouble sends.
-        if error.is_eof() { Failure::Transient(problem) } else { Failure::Final(problem) }
-    })
-}
-
-/// Whether it is a good answer. What it holds is not looked at.
-pub(super) fn read_nothing(answer: &Answer<'_>) -> Result<(), Failure> {
-    answer.check()
-}
-
 impl Answer<'_> {
-    fn check(&self) -> Result<(), Failure> {
+    /// Whether it is a good answer. What it says is not looked at.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let status = self.status.as_u16();
         let sign_in = |how: String| Err(Failure::Final(Error::Unauthorized(self.safe(&how))));
         if status == 203 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, HeaderMap},
+    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap},
 };
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -15,17 +15,16 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Error,
     allowance::Allowance,
-    answer::{Answer, Failure, read_json, read_nothing},
+    answer::{Answer, Failure},
     credential::{Credential, Scheme},
+    intake::{Ignored, Intake, Unusable, Whole},
     request::Request,
+    text::readable,
     throttle::Throttle,
     transport::{causes, innermost},
     versions::{Endpoint, Versions, accept},
 };
-use crate::{azure::OrganizationToken, config::TokenSource};
-
-/// The most bytes of an answer: 10,000 finished job requests are some 15 MiB.
-const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+use crate::{azure::OrganizationToken, clock::ServerClock, config::TokenSource};
 
 /// The most bytes of an answer that is only there for its message.
 const LONGEST_REFUSAL: usize = 64 * 1024;
@@ -68,6 +67,7 @@ pub(super) struct Caller {
     throttle: Throttle,
     allowance: Allowance,
     versions: Versions,
+    clock: ServerClock,
 }
 
 /// What is sent, and until when its answer may take.
@@ -89,13 +89,13 @@ impl Caller {
     pub(super) fn new(http: Client, base: Url, token: OrganizationToken, timing: Timing) -> Self {
         let (throttle, allowance, versions) = Default::default();
         let scheme = if token.is_entra() { Scheme::Bearer } else { Scheme::Basic };
-        Self { http, base, token, scheme, timing, throttle, allowance, versions }
+        Self { http, base, token, scheme, timing, throttle, allowance, versions, clock: ServerClock::default() }
     }
 
     /// Another caller of the same organization, by a token of its own.
     pub(super) fn by_bearer(&self, token: SecretString) -> Self {
         let other = Self::new(self.http.clone(), self.base.clone(), TokenSource::Value(token).into(), self.timing);
-        Self { scheme: Scheme::Bearer, ..other }
+        Self { scheme: Scheme::Bearer, clock: self.clock.clone(), ..other }
     }
 
     pub(super) fn is_entra(&self) -> bool {
@@ -104,6 +104,11 @@ impl Caller {
 
     pub(super) fn http(&self) -> &Client {
         &self.http
+    }
+
+    /// Azure DevOps' clock.
+    pub(super) fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     pub(super) fn base(&self) -> &Url {
@@ -120,36 +125,43 @@ impl Caller {
         Instant::now() + self.timing.call
     }
 
-    /// One page of an answer.
-    pub(super) async fn get<T: DeserializeOwned>(
+    /// One page of an answer, which each try takes in anew.
+    pub(super) async fn get<I: Intake>(
         &self,
         request: &Request,
         continuation: Option<&str>,
         deadline: Instant,
-    ) -> Result<Page<T>, Failure> {
+        intake: impl Fn() -> I,
+    ) -> Result<Page<I::Content>, Failure> {
         let question = Question { request, url: request.url(&self.base, continuation), deadline };
-        self.in_a_version(request.endpoint, async |accept: &str| self.persist(&question, accept).await).await
+        let ask = async |accept: &str| self.persist(&question, accept, &intake).await;
+        self.in_a_version(request.endpoint, ask).await
+    }
+
+    /// An answer that is small enough to be read as a whole.
+    pub(super) async fn get_whole<T: DeserializeOwned>(&self, request: &Request) -> Result<Page<T>, Failure> {
+        self.get(request, None, self.deadline(), Whole::default).await
     }
 
     /// Has something changed. It is asked for once: one that failed on its way may have been done, which only looking
     /// again tells.
     pub(super) async fn change(&self, request: &Request) -> Result<(), Failure> {
-        self.change_reading(request, read_nothing).await
+        self.change_reading(request, Ignored::default).await
     }
 
     /// The same, with what is told of the change.
     pub(super) async fn submit<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
-        self.change_reading(request, read_json).await
+        self.change_reading(request, Whole::default).await
     }
 
-    async fn change_reading<T>(
+    async fn change_reading<I: Intake>(
         &self,
         request: &Request,
-        read: fn(&Answer<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        intake: impl Fn() -> I,
+    ) -> Result<I::Content, Failure> {
         let question = Question { request, url: request.url(&self.base, None), deadline: self.deadline() };
         let once = async |accept: &str| {
-            let change = self.attempt(&question, accept, read);
+            let change = self.attempt(&question, accept, intake());
             timeout_at(question.deadline, change).await.unwrap_or_else(|_| Err(self.late(&question.url)))
         };
         self.in_a_version(request.endpoint, once).await.map(|page| page.content)
@@ -180,24 +192,29 @@ impl Caller {
         }
     }
 
-    async fn persist<T: DeserializeOwned>(&self, question: &Question<'_>, accept: &str) -> Result<Page<T>, Failure> {
+    async fn persist<I: Intake>(
+        &self,
+        question: &Question<'_>,
+        accept: &str,
+        intake: &impl Fn() -> I,
+    ) -> Result<Page<I::Content>, Failure> {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(self.timing.first_retry)
             .with_max_times(self.timing.retries)
             .with_jitter();
-        let tries = (|| self.attempt(question, accept, read_json))
+        let tries = (|| self.attempt(question, accept, intake()))
             .retry(backoff)
             .when(Failure::is_transient)
             .notify(|failure, pause| tracing::debug!(?failure, ?pause, "Azure DevOps is asked again"));
         timeout_at(question.deadline, tries).await.unwrap_or_else(|_| Err(self.late(&question.url)))
     }
 
-    async fn attempt<T>(
+    async fn attempt<I: Intake>(
         &self,
         Question { request, url, deadline }: &Question<'_>,
         accept: &str,
-        read: fn(&Answer<'_>) -> Result<T, Failure>,
-    ) -> Result<Page<T>, Failure> {
+        intake: I,
+    ) -> Result<Page<I::Content>, Failure> {
         self.throttle.pass(*deadline).await.map_err(Failure::Final)?;
         let token = self.token.current().await.map_err(|error| Failure::Final(error.into()))?;
         let credential = Credential::of(&token);
@@ -207,19 +224,19 @@ impl Caller {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
+        let sent = Instant::now();
         let mut response = call.send().await.map_err(|error| self.unreached(url, &error))?;
 
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        self.clock.note(date, sent);
         let status = response.status();
         self.allowance.note(response.headers());
         let pause = self.throttle.note(status, response.headers());
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Final(Error::Throttled(pause.unwrap_or_default())));
         }
-        let body = self.body(&mut response, url).await?;
-        let headers = response.headers();
-        let answer = Answer { status, headers, body: &body, path: url.path(), credential: &credential };
-        match read(&answer) {
-            Ok(content) => Ok(Page { content, next: continuation(headers) }),
+        match self.read(&mut response, url, &credential, intake).await {
+            Ok(content) => Ok(Page { content, next: continuation(response.headers()) }),
             Err(Failure::Final(Error::Unauthorized(said))) if self.token.is_entra() => {
                 let error = Error::StrangeIdentity(said);
                 // It may have been revoked before its end: with a new one, a question may go well.
@@ -229,25 +246,40 @@ impl Caller {
         }
     }
 
-    /// The body, within bounds. Of a refusal, whatever can be had.
-    async fn body(&self, response: &mut Response, url: &Url) -> Result<Vec<u8>, Failure> {
-        let good = response.status() == StatusCode::OK;
-        let most = if good { LONGEST_ANSWER } else { LONGEST_REFUSAL };
-        let mut body = Vec::new();
-        loop {
+    /// What a good answer says, or why it is none.
+    async fn read<I: Intake>(
+        &self,
+        response: &mut Response,
+        url: &Url,
+        credential: &Credential,
+        mut intake: I,
+    ) -> Result<I::Content, Failure> {
+        let status = response.status();
+        if !status.is_success() {
+            let body = refusal(response).await;
+            let answer = Answer { status, headers: response.headers(), body: &body, path: url.path(), credential };
+            return answer.check().and(Err(Failure::Final(Error::Unreadable(format!("status {status}")))));
+        }
+        let mut taken = Ok(());
+        while taken.is_ok() {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= most => body.extend_from_slice(&chunk),
-                Ok(Some(_)) if good => {
-                    let size = LONGEST_ANSWER / 1024 / 1024;
-                    return Err(Failure::Final(Error::Unreadable(format!("an answer of more than {size} MiB"))));
-                }
-                Err(error) if good => {
+                Ok(Some(chunk)) => taken = intake.take(&chunk),
+                Ok(None) => break,
+                Err(error) => {
                     let cause = innermost(&error);
                     return Err(Failure::Transient(Error::Unreadable(format!("{} broke off: {cause}", host(url)))));
                 }
-                Ok(_) | Err(_) => return Ok(body),
             }
         }
+        // A page is told from JSON by its beginning, whatever came after it.
+        let answer = Answer { status, headers: response.headers(), body: intake.kept(), path: url.path(), credential };
+        answer.check()?;
+        let unusable = |why: Unusable| match why {
+            // Only the beginning came, which is what a proxy in trouble sends.
+            Unusable::Incomplete(why) => Failure::Transient(Error::Unreadable(readable(&credential.scrub(&why)))),
+            Unusable::Unreadable(why) => Failure::Final(Error::Unreadable(readable(&credential.scrub(&why)))),
+        };
+        taken.and_then(|()| intake.content()).map_err(unusable)
     }
 
     fn late(&self, url: &Url) -> Failure {
@@ -268,6 +300,18 @@ impl Caller {
             Failure::Transient(problem)
         }
     }
+}
+
+/// The beginning of a refusal, or whatever can be had of it.
+async fn refusal(response: &mut Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > LONGEST_REFUSAL {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    body
 }
 
 fn continuation(headers: &HeaderMap) -> Option<String> {

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::ServerClock;
 use crate::core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder};
 
 mod allowance;
 mod answer;
 mod call;
+mod capabilities;
 mod credential;
 mod error;
+mod intake;
 pub mod just_in_time;
 mod list;
 mod memory;
@@ -89,4 +92,7 @@ pub trait AzureDevOps {
     fn stretch(&self) -> f64 {
         1.0
     }
+
+    /// The clock that Azure DevOps' stamps are made by. Our own until an answer was seen.
+    fn clock(&self) -> ServerClock;
 }

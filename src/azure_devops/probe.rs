@@ -50,7 +50,7 @@ impl RestClient {
     /// As every question.
     pub async fn identity(&self) -> Result<Identity, Error> {
         let request = Request::connection_data();
-        let page = self.caller.get::<ConnectionData>(&request, None, self.caller.deadline()).await?;
+        let page = self.caller.get_whole::<ConnectionData>(&request).await?;
         let user = page.content.authenticated_user;
         let text = |pointer: &str| user.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let anonymous = text("/descriptor").is_some_and(|descriptor| descriptor.starts_with("System:PublicAccess"));
@@ -70,7 +70,7 @@ impl RestClient {
     /// No answer came, or none that concerns the question.
     pub async fn may_manage(&self, pool: PoolId) -> Result<Manage, Error> {
         let role = Request::permissions(pool, MANAGE);
-        let role = self.caller.get::<Value>(&role, None, self.caller.deadline()).await;
+        let role = self.caller.get_whole::<Value>(&role).await;
         let role = match role.map(|page| page.content) {
             Ok(Value::Bool(false)) => return Ok(Manage::NotAdministrator),
             Ok(Value::Bool(true)) => None,

@@ -11,8 +11,9 @@ use super::{
     AgentFiles, AzureDevOps, Error, Network, NewAgent, PoolId, Proof,
     answer::Failure,
     call::{Caller, Timing},
+    capabilities::KnownCapabilities,
     just_in_time::{KeyStock, Packages},
-    list::{List, Wire},
+    list::{Each, Elements, Wire, without_duplicates},
     memory::Memory,
     request::Request,
     transport::{base_url, http_client},
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     azure::{OrganizationToken, SetupError},
+    clock::ServerClock,
     config::is_loopback,
     core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder},
 };
@@ -45,6 +47,7 @@ pub struct RestClient {
     pub(super) packages: Packages,
     /// What agents need on their way.
     pub(super) network: Network,
+    capabilities: KnownCapabilities,
     unfit: Memory<&'static str>,
     no_limits: Memory<()>,
     /// Whether the server refused `completedRequestCount`.
@@ -89,6 +92,7 @@ impl RestClient {
             keys: KeyStock::default(),
             packages: Packages::default(),
             network: Network::default(),
+            capabilities: KnownCapabilities::default(),
             unfit: Memory::new(UNFIT_SPAN),
             no_limits: Memory::new(NO_LIMITS_SPAN),
             asks_for_all: AtomicBool::new(false),
@@ -97,15 +101,16 @@ impl RestClient {
     }
 
     /// All pages. A part of a list is never given out for the whole.
-    async fn list<T: Wire>(&self, request: &Request) -> Result<Vec<T::Model>, Failure> {
+    async fn list<T: Wire>(&self, request: &Request, each: Option<Each<T::Model>>) -> Result<Vec<T::Model>, Failure> {
         let deadline = self.caller.deadline();
         let mut models = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let page = self.caller.get::<List<T>>(request, token.as_deref(), deadline).await?;
-            models.extend(page.content.0);
+            let intake = || Elements::<T>::each(each.clone());
+            let page = self.caller.get(request, token.as_deref(), deadline, intake).await?;
+            models.extend(page.content);
             if page.next.is_none() {
-                return Ok(models);
+                return Ok(without_duplicates::<T>(models));
             }
             if page.next == token {
                 break;
@@ -121,14 +126,15 @@ impl RestClient {
         plain: Request,
         (name, value): (&'static str, &str),
         refused: &AtomicBool,
+        each: Option<Each<T::Model>>,
     ) -> Result<Vec<T::Model>, Error> {
         if !refused.load(Ordering::Relaxed) {
-            match self.list::<T>(&plain.clone().with(name, value)).await {
+            match self.list::<T>(&plain.clone().with(name, value), each.clone()).await {
                 Err(Failure::BadRequest(_)) => {}
                 other => return Ok(other?),
             }
         }
-        let models = self.list::<T>(&plain).await?;
+        let models = self.list::<T>(&plain, each).await?;
         // It was the parameter, and not the question.
         refused.store(true, Ordering::Relaxed);
         Ok(models)
@@ -141,7 +147,7 @@ impl AzureDevOps for RestClient {
         if let Some(reason) = self.unfit.get(name) {
             return Err(unfit(reason));
         }
-        let pools = self.list::<PoolJson>(&Request::pools(name)).await?;
+        let pools = self.list::<PoolJson>(&Request::pools(name), None).await?;
         match choose(pools, name) {
             Choice::Fit(id) => Ok(id),
             Choice::None => Err(Error::NoSuchPool(name.to_owned())),
@@ -157,13 +163,18 @@ impl AzureDevOps for RestClient {
             Request::job_requests(pool),
             ("completedRequestCount", "0"),
             &self.asks_for_all,
+            None,
         )
         .await
     }
 
     async fn agents(&self, pool: PoolId) -> Result<Vec<Agent>, Error> {
         let last_request = ("includeLastCompletedRequest", "true");
-        self.list_with::<AgentJson>(Request::agents(pool), last_request, &self.knows_no_last_request).await
+        let reuse = self.capabilities.reuse(pool);
+        let refused = &self.knows_no_last_request;
+        let agents = self.list_with::<AgentJson>(Request::agents(pool), last_request, refused, Some(reuse)).await?;
+        self.capabilities.keep(pool, &agents);
+        Ok(agents)
     }
 
     /// Undocumented, and unknown to Azure DevOps Server: where the server does not tell, nothing is limited.
@@ -174,7 +185,7 @@ impl AzureDevOps for RestClient {
                 continue;
             }
             let request = Request::resource_usage(tag);
-            let answer = self.caller.get::<ResourceUsageJson>(&request, None, self.caller.deadline()).await;
+            let answer = self.caller.get_whole::<ResourceUsageJson>(&request).await;
             match answer {
                 Ok(page) => limits.extend(page.content.parallel_jobs().map(|jobs| (tag.to_owned(), jobs))),
                 Err(failure) if tells_no_limits(&failure) => {
@@ -215,6 +226,10 @@ impl AzureDevOps for RestClient {
 
     fn stretch(&self) -> f64 {
         self.caller.stretch()
+    }
+
+    fn clock(&self) -> ServerClock {
+        self.caller.clock().clone()
     }
 }
 

@@ -1,12 +1,17 @@
 //! Azure DevOps' JSON, as far as it is needed, and how it becomes the core's model.
 //!
-//! Part of it is undocumented, so nothing but the shape of the whole is insisted on: an unknown field, an unknown value
-//! of an enumeration, a missing or misshapen field never cost more than that field.
+//! Part of it is undocumented. What decides over an agent's life is required: numbers, names, status, assignments and the
+//! times that a request's stage follows from. An element in which one of them cannot be read makes the whole answer
+//! unreadable, because a list that leaves it out would say that the agent or the request is gone. Everything else is
+//! lenient: an unknown field, an unknown value of an enumeration, a missing or misshapen field costs that field alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
+};
 use serde_json::Value;
 
 use super::{PoolId, list::Wire};
@@ -23,13 +28,28 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserialize
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
-/// A moment. A text without a zone is UTC. What lies before 1970 is .NET's way to say "none" (0001-01-01).
+/// A moment. A text without a zone is UTC.
+fn parse_moment(text: &str) -> Option<Timestamp> {
+    let utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp());
+    text.parse::<Timestamp>().ok().or_else(utc)
+}
+
+/// What lies before 1970 is .NET's way to say "none" (0001-01-01).
+fn is_set(moment: &Timestamp) -> bool {
+    *moment > Timestamp::UNIX_EPOCH
+}
+
+/// A moment that is as good as absent when it cannot be read.
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = lenient(deserializer)?;
-    Ok(text.and_then(|text| {
-        let utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp());
-        text.parse::<Timestamp>().ok().or_else(utc).filter(|moment| *moment > Timestamp::UNIX_EPOCH)
-    }))
+    Ok(text.and_then(|text| parse_moment(&text)).filter(is_set))
+}
+
+/// A moment that must be readable where it is present.
+fn required_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let moment = parse_moment(&text).ok_or_else(|| D::Error::custom("a time that cannot be read"))?;
+    Ok(Some(moment).filter(is_set))
 }
 
 /// An agent pool.
@@ -44,17 +64,11 @@ pub(super) struct Pool {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PoolJson {
-    #[serde(default, deserialize_with = "lenient")]
-    id: Option<i64>,
-    #[serde(default, deserialize_with = "lenient")]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    is_hosted: bool,
-    #[serde(default, deserialize_with = "lenient")]
-    is_legacy: bool,
-    #[serde(default, deserialize_with = "lenient")]
+    id: i64,
+    name: String,
+    is_hosted: Option<bool>,
+    is_legacy: Option<bool>,
     pool_type: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
     options: Option<String>,
 }
 
@@ -65,9 +79,9 @@ impl PoolJson {
             let options = self.options.as_deref().unwrap_or_default();
             options.split(',').any(|option| option.trim().eq_ignore_ascii_case(wanted))
         };
-        if self.is_hosted {
+        if self.is_hosted == Some(true) {
             Some("its agents are Microsoft's (a hosted pool)")
-        } else if self.is_legacy {
+        } else if self.is_legacy == Some(true) {
             Some("it is one of the old hosted pools")
         } else if is_kind("deployment") {
             Some("it is a deployment pool, whose agents are deployment targets")
@@ -82,16 +96,26 @@ impl PoolJson {
 impl Wire for PoolJson {
     type Model = Pool;
 
-    fn into_model(self) -> Option<Pool> {
+    fn into_model(self) -> Result<Option<Pool>, &'static str> {
         let unfit = self.unfit();
-        Some(Pool { id: PoolId(self.id?), name: self.name?, unfit })
+        Ok(Some(Pool { id: PoolId(self.id), name: self.name, unfit }))
+    }
+
+    fn number(pool: &Pool) -> Option<i64> {
+        Some(pool.id.0)
     }
 }
 
-#[derive(Default, Deserialize)]
-pub(super) struct NamedJson {
+/// The agent that a request is reserved for.
+#[derive(Deserialize)]
+struct ReservedJson {
+    id: i64,
     #[serde(default, deserialize_with = "lenient")]
-    id: Option<i64>,
+    name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct NamedJson {
     #[serde(default, deserialize_with = "lenient")]
     name: Option<String>,
 }
@@ -118,13 +142,12 @@ impl OwnerJson {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JobRequestJson {
-    #[serde(default, deserialize_with = "lenient")]
-    request_id: Option<i64>,
+    request_id: i64,
     #[serde(default, deserialize_with = "moment")]
     queue_time: Option<Timestamp>,
-    #[serde(default, deserialize_with = "moment")]
+    #[serde(default, deserialize_with = "required_moment")]
     receive_time: Option<Timestamp>,
-    #[serde(default, deserialize_with = "moment")]
+    #[serde(default, deserialize_with = "required_moment")]
     finish_time: Option<Timestamp>,
     #[serde(default)]
     result: Value,
@@ -132,8 +155,7 @@ pub(super) struct JobRequestJson {
     plan_type: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     demands: Vec<Value>,
-    #[serde(default, deserialize_with = "lenient")]
-    reserved_agent: Option<NamedJson>,
+    reserved_agent: Option<ReservedJson>,
     #[serde(default, deserialize_with = "lenient")]
     definition: Option<NamedJson>,
     #[serde(default, deserialize_with = "lenient")]
@@ -145,9 +167,14 @@ pub(super) struct JobRequestJson {
 }
 
 impl JobRequestJson {
-    fn is_finished(&self) -> bool {
-        let has_result = !(self.result.is_null() || self.result == "");
-        has_result || self.finish_time.is_some()
+    /// A result that is neither a text nor a number of the enumeration tells nothing.
+    fn is_finished(&self) -> Result<bool, &'static str> {
+        match &self.result {
+            Value::Null => Ok(self.finish_time.is_some()),
+            Value::String(result) => Ok(!result.is_empty() || self.finish_time.is_some()),
+            Value::Number(_) => Ok(true),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err("a result that is no text"),
+        }
     }
 }
 
@@ -155,13 +182,12 @@ impl Wire for JobRequestJson {
     type Model = JobRequest;
 
     /// Finished ones are of no interest.
-    fn into_model(self) -> Option<JobRequest> {
-        if self.is_finished() {
-            return None;
+    fn into_model(self) -> Result<Option<JobRequest>, &'static str> {
+        if self.is_finished()? {
+            return Ok(None);
         }
-        let agent = self
-            .reserved_agent
-            .and_then(|agent| Some(AgentRef { id: AgentId(agent.id?), name: agent.name.unwrap_or_default() }));
+        let agent =
+            self.reserved_agent.map(|agent| AgentRef { id: AgentId(agent.id), name: agent.name.unwrap_or_default() });
         let stage = match (self.receive_time, agent) {
             (Some(_), agent) => Stage::Running(agent),
             (None, Some(agent)) => Stage::Assigned(agent),
@@ -170,8 +196,8 @@ impl Wire for JobRequestJson {
         };
         let tag = self.data.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("ParallelismTag"));
         let owner = self.owner.unwrap_or_default();
-        Some(JobRequest {
-            id: RequestId(self.request_id?),
+        Ok(Some(JobRequest {
+            id: RequestId(self.request_id),
             queued_at: self.queue_time,
             received_at: self.receive_time,
             stage,
@@ -182,7 +208,24 @@ impl Wire for JobRequestJson {
             url: owner.page(),
             pipeline_run: owner.name,
             priority: self.priority,
-        })
+        }))
+    }
+
+    fn number(request: &JobRequest) -> Option<i64> {
+        Some(request.id.0)
+    }
+
+    /// The one that has come further: a page that was read later, or the state after an assignment.
+    fn merge(kept: &mut JobRequest, other: JobRequest) {
+        let progress = |request: &JobRequest| match request.stage {
+            Stage::Waiting => 0,
+            Stage::Assigned(_) => 1,
+            Stage::Running(_) => 2,
+            Stage::Finished => 3,
+        };
+        if progress(&other) > progress(kept) {
+            *kept = other;
+        }
     }
 }
 
@@ -206,15 +249,10 @@ fn demand(json: &Value) -> Option<Demand> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentJson {
-    #[serde(default, deserialize_with = "lenient")]
-    id: Option<i64>,
-    #[serde(default, deserialize_with = "lenient")]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    id: i64,
+    name: String,
     enabled: Option<bool>,
-    #[serde(default, deserialize_with = "lenient")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    status: String,
     assigned_request: Option<AssignedJson>,
     #[serde(default, deserialize_with = "lenient")]
     last_completed_request: Option<CompletedJson>,
@@ -222,10 +260,10 @@ pub(super) struct AgentJson {
     created_on: Option<Timestamp>,
     #[serde(default, deserialize_with = "moment")]
     status_changed_on: Option<Timestamp>,
-    #[serde(default, deserialize_with = "lenient")]
-    system_capabilities: BTreeMap<String, Value>,
-    #[serde(default, deserialize_with = "lenient")]
-    user_capabilities: BTreeMap<String, Value>,
+    #[serde(default)]
+    system_capabilities: CapabilitiesJson,
+    #[serde(default)]
+    user_capabilities: CapabilitiesJson,
 }
 
 #[derive(Deserialize)]
@@ -244,19 +282,66 @@ struct CompletedJson {
 impl Wire for AgentJson {
     type Model = Agent;
 
-    fn into_model(self) -> Option<Agent> {
-        let capabilities = self.system_capabilities.into_iter().chain(self.user_capabilities);
-        Some(Agent {
-            id: AgentId(self.id?),
-            name: self.name?,
+    fn into_model(self) -> Result<Option<Agent>, &'static str> {
+        if self.name.is_empty() {
+            return Err("an agent without a name");
+        }
+        let capabilities = self.system_capabilities.0.into_iter().chain(self.user_capabilities.0);
+        Ok(Some(Agent {
+            id: AgentId(self.id),
+            name: self.name,
             enabled: self.enabled.unwrap_or(true),
-            online: self.status.is_some_and(|status| status.eq_ignore_ascii_case("online")),
+            online: self.status.eq_ignore_ascii_case("online"),
             assigned: self.assigned_request.map(|request| RequestId(request.request_id)),
-            capabilities: capabilities.map(|(name, value)| (name, plain(value))).collect::<Capabilities>(),
+            capabilities: capabilities.collect::<Capabilities>(),
             created_at: self.created_on,
             status_changed_at: self.status_changed_on,
             last_finished_at: self.last_completed_request.and_then(|request| request.finish_time),
-        })
+        }))
+    }
+
+    fn number(agent: &Agent) -> Option<i64> {
+        Some(agent.id.0)
+    }
+
+    /// Whichever is at work, or online: an agent is never thought free or gone because it stands in a list twice.
+    fn merge(kept: &mut Agent, other: Agent) {
+        let alive = |agent: &Agent| (agent.assigned.is_some(), agent.online);
+        if alive(&other) > alive(kept) {
+            *kept = other;
+        }
+    }
+}
+
+/// Names and values. A value that is no text is taken as its JSON; `null` as nothing.
+#[derive(Default)]
+struct CapabilitiesJson(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for CapabilitiesJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = CapabilitiesJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("capabilities by their names")
+            }
+
+            fn visit_unit<E>(self) -> Result<CapabilitiesJson, E> {
+                Ok(CapabilitiesJson::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<CapabilitiesJson, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((name, value)) = fields.next_entry::<String, Value>()? {
+                    pairs.push((name, plain(value)));
+                }
+                Ok(CapabilitiesJson(pairs))
+            }
+        }
+
+        deserializer.deserialize_any(Pairs)
     }
 }
 

@@ -12,12 +12,15 @@ use std::{
 use kube::Client;
 
 use super::{Access, ClusterError, call::call_within, client};
+use crate::clock::ServerClock;
 
 /// A cluster that a person talks to. Opening it contacts nothing.
 #[derive(Clone)]
 pub struct Cluster {
     /// For calls that [`Cluster::call`] wraps.
     pub client: Client,
+    /// The API server's clock.
+    pub clock: ServerClock,
     /// The API server's address.
     pub url: String,
     /// The namespace of the kubeconfig's context.
@@ -42,10 +45,12 @@ impl Cluster {
         let (config, origin) = client::settings(access)?;
         let url = config.cluster_url.to_string();
         let context_namespace = config.default_namespace.clone();
-        let client = Client::try_from(config)
+        let clock = ServerClock::default();
+        let client = client::client(config, &clock)
             .map_err(|error| ClusterError::from_kube(&format!("use the cluster {url} of {origin}"), &error))?;
         Ok(Self {
             client,
+            clock,
             url,
             context_namespace,
             deadline: access.request_timeout.unwrap_or(super::DEADLINE),

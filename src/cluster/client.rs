@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
 
-use super::{ClusterError, ErrorKind, call, kubeconfig, proxy::ProxyVariables};
+use super::{ClusterError, ErrorKind, call, dates::Dates, kubeconfig, proxy::ProxyVariables};
+use crate::clock::ServerClock;
 
 /// How long a connection may take to be made; less than the deadline of a call, so that the reason comes through.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,10 +41,19 @@ pub struct Access {
 /// No cluster is configured, the kubeconfig cannot be used, or the cluster cannot be reached
 /// ([`ErrorKind::is_transient`] tells whether to try again).
 pub async fn connect(access: &Access) -> Result<Client, ClusterError> {
+    connect_by(access, &ServerClock::default()).await
+}
+
+/// The same, whose answers set this clock.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_by(access: &Access, clock: &ServerClock) -> Result<Client, ClusterError> {
     let (config, origin) = settings(access)?;
     let url = config.cluster_url.to_string();
     let what = format!("use the cluster {url} of {origin}");
-    let client = Client::try_from(config).map_err(|error| ClusterError::from_kube(&what, &error))?;
+    let client = client(config, clock).map_err(|error| ClusterError::from_kube(&what, &error))?;
     match call(&format!("reach the cluster {url} of {origin}"), client.apiserver_version()).await {
         Ok(_) => Ok(client),
         // It answers; who may do what shows later.
@@ -57,6 +67,11 @@ pub async fn connect(access: &Access) -> Result<Client, ClusterError> {
             Err(error)
         }
     }
+}
+
+/// A client whose answers set a clock.
+pub(super) fn client(config: Config, clock: &ServerClock) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Dates(clock.clone())).build())
 }
 
 /// The settings of a client for the cluster, and where they come from. Contacts nothing.

@@ -60,6 +60,12 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Conflict | Self::Expired)
     }
+
+    /// Whether a call that failed so may have taken effect all the same.
+    #[must_use]
+    pub fn is_outcome_unknown(self) -> bool {
+        matches!(self, Self::Busy | Self::Unreachable | Self::Timeout | Self::Unexpected)
+    }
 }
 
 impl ClusterError {

@@ -34,6 +34,9 @@ pub const TOKEN_KEY: &str = "token";
 /// The ConfigMap's annotation that lists what was applied, as JSON.
 pub const INVENTORY: &str = "kubectl-ado/inventory";
 
+/// The Deployment's annotation that keeps the resources which flags asked for, as JSON.
+pub const RESOURCES: &str = "kubectl-ado/resources";
+
 /// The ServiceAccount's annotation that tells workload identity whose client id it is.
 pub const CLIENT_ID: &str = "azure.workload.identity/client-id";
 /// The pods' label that asks for workload identity.
@@ -50,6 +53,8 @@ pub struct Parts {
     pub image: Option<String>,
     /// How many orchestrators; the manifests' own number if unset.
     pub replicas: Option<i32>,
+    /// The `limits` and `requests` of the orchestrator that were asked for, over the manifests' own.
+    pub resources: BTreeMap<String, BTreeMap<String, String>>,
     /// The Secret with the token, and its key. `None`: it signs in with Entra, and nothing is mounted.
     pub secret: Option<(String, String)>,
     /// The identity of Entra that it signs in as by workload identity, without a token.
@@ -139,6 +144,16 @@ fn deployment(object: &mut Value, parts: &Parts) -> Result<(), String> {
     if let Some(image) = &parts.image {
         container["image"] = image.clone().into();
     }
+    for (kind, amounts) in &parts.resources {
+        for (name, amount) in amounts {
+            container["resources"][kind.as_str()][name.as_str()] = amount.as_str().into();
+        }
+    }
+    if !parts.resources.is_empty() {
+        object["metadata"]["annotations"] = json!({ RESOURCES: json!(parts.resources).to_string() });
+    }
+    let pod = &mut object["spec"]["template"]["spec"];
+    let container = &mut pod["containers"][0];
     if parts.agents_namespace != parts.namespace {
         let variables = container["env"].as_array_mut().ok_or("the Deployment has no variables")?;
         let variable = variables.iter_mut().find(|variable| variable["name"] == "JOB_NAMESPACE");

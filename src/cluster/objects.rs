@@ -7,7 +7,7 @@ use kube::{
     Api,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, ErrorKind, kinds::resolve_kind};
 
@@ -167,6 +167,32 @@ impl Cluster {
         Ok(to_json(&applied))
     }
 
+    /// The object as it is, for those who may write but not read it: what the server would make of an apply that says
+    /// nothing and keeps nothing. `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// It may not be patched, or the cluster does not answer.
+    pub async fn look_by_apply(&self, reference: &ObjectRef) -> Result<Option<Value>, ClusterError> {
+        let api = self.api(reference).await?;
+        let ObjectRef { api_version, kind, namespace, name } = reference;
+        let nothing =
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}});
+        let parameters = PatchParams {
+            dry_run: true,
+            field_manager: Some(format!("{FIELD_MANAGER}-look")),
+            ..PatchParams::default()
+        };
+        let what = format!("look at the {}", reference.long());
+        let found = self.call(&what, api.patch(name, &parameters, &Patch::Apply(&nothing))).await?;
+        // One that the dry run would make has no version.
+        let mut found = to_json(&found);
+        if let Some(object) = found.as_object_mut() {
+            object.shift_remove("data");
+        }
+        Ok(Some(found).filter(|found| found["metadata"]["resourceVersion"].is_string()))
+    }
+
     /// Deletes an object, if it is still the one with this uid. What hangs on it is deleted too. `false` if there is no
     /// such object any more.
     ///
@@ -183,11 +209,16 @@ impl Cluster {
         };
         match self.call(&format!("delete the {}", object.long()), api.delete(&object.name, &parameters)).await {
             Ok(_) => Ok(true),
-            // A conflict is another object of the same name.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => Ok(false),
+            Err(error) if error.kind == ErrorKind::NotFound || is_another(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
+
+/// The deletion was refused because an object of the same name has another uid. Any other conflict is one with somebody who
+/// writes at the same time, and the object is still there.
+fn is_another(error: &ClusterError) -> bool {
+    error.kind == ErrorKind::Conflict && error.message.contains("UID in precondition")
 }
 
 fn to_json(object: &impl serde::Serialize) -> Value {
@@ -210,8 +241,6 @@ pub fn conflicting_managers(message: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

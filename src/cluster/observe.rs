@@ -135,7 +135,8 @@ fn rollout(deployment: &Deployment) -> Rollout {
 }
 
 /// The tag of an image's name, if it has one: a colon before the last slash belongs to a port.
-fn image_tag(image: &str) -> Option<&str> {
+#[must_use]
+pub fn image_tag(image: &str) -> Option<&str> {
     let name = image.split('@').next()?;
     name.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
 }

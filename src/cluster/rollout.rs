@@ -1,5 +1,7 @@
 //! Whether a Deployment's new pods have come, and if not, why: the pod's own reason, and at once where waiting is no use.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{ContainerStatus, Pod},
@@ -37,9 +39,46 @@ pub enum RolloutProgress {
     },
 }
 
-/// How the rollout stands, by the Deployment and the pods of its newest kind.
+/// How often each container of some pods had been restarted at a moment, by the pod's uid and the container's name. What
+/// one of these pods says of an end before that moment says nothing of a change that was made then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restarts(BTreeMap<(String, String), i32>);
+
+impl Restarts {
+    /// Of pods as they are now.
+    #[must_use]
+    pub fn of(pods: &[Pod]) -> Self {
+        let statuses = pods.iter().flat_map(|pod| statuses_of(pod).iter().map(move |status| (pod, status)));
+        Self(statuses.map(|(pod, status)| (key(pod, status), status.restart_count)).collect())
+    }
+
+    /// Whether the container has not been restarted since, so that all it says is from before.
+    fn is_from_before(&self, pod: &Pod, status: &ContainerStatus) -> bool {
+        self.0.get(&key(pod, status)).is_some_and(|count| status.restart_count <= *count)
+    }
+}
+
+fn statuses_of(pod: &Pod) -> &[ContainerStatus] {
+    pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default()
+}
+
+fn key(pod: &Pod, status: &ContainerStatus) -> (String, String) {
+    (pod.metadata.uid.clone().unwrap_or_default(), status.name.clone())
+}
+
+/// Whether a pod waits to be restarted after an end. A kubelet waits up to five minutes, whatever has been put right.
 #[must_use]
-pub fn judge_rollout(deployment: &Deployment, pods: &[Pod]) -> RolloutProgress {
+pub fn is_backing_off(pod: &Pod) -> bool {
+    statuses_of(pod).iter().any(|status| {
+        let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
+    })
+}
+
+/// How the rollout stands, by the Deployment and the pods of its newest kind. `before` is how those pods were when the
+/// change was made that is waited for.
+#[must_use]
+pub fn judge_rollout(deployment: &Deployment, pods: &[Pod], before: &Restarts) -> RolloutProgress {
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let seen = status.observed_generation >= deployment.metadata.generation;
@@ -48,7 +87,7 @@ pub fn judge_rollout(deployment: &Deployment, pods: &[Pod]) -> RolloutProgress {
     if seen && updated >= wanted && total <= updated && available >= updated {
         return RolloutProgress::Done;
     }
-    if seen && let Some(failed) = pods.iter().find_map(hopeless) {
+    if seen && let Some(failed) = pods.iter().find_map(|pod| hopeless(pod, before)) {
         return failed;
     }
     let blocked = pods.iter().find_map(unschedulable);
@@ -66,10 +105,10 @@ pub fn judge_rollout(deployment: &Deployment, pods: &[Pod]) -> RolloutProgress {
     })
 }
 
-fn hopeless(pod: &Pod) -> Option<RolloutProgress> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+fn hopeless(pod: &Pod, before: &Restarts) -> Option<RolloutProgress> {
     let name = pod.metadata.name.clone().unwrap_or_default();
-    statuses.iter().find_map(|container| {
+    let since = statuses_of(pod).iter().filter(|container| !before.is_from_before(pod, container));
+    since.into_iter().find_map(|container| {
         let failed = |why| Some(RolloutProgress::Failed { pod: name.clone(), why });
         if let Some(last_words) = last_words(container).filter(|_| !container.ready && container.restart_count > 0) {
             return failed(last_words);
@@ -167,14 +206,14 @@ mod tests {
     #[test]
     fn it_is_done_when_all_pods_are_new_and_available() {
         let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
-        assert_eq!(judge_rollout(&deployment(&done), &[]), RolloutProgress::Done);
+        assert_eq!(judge_rollout(&deployment(&done), &[], &Restarts::default()), RolloutProgress::Done);
         for waiting in [
             json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
             json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3}),
             json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
             json!({}),
         ] {
-            let judged = judge_rollout(&deployment(&waiting), &[]);
+            let judged = judge_rollout(&deployment(&waiting), &[], &Restarts::default());
             assert!(matches!(judged, RolloutProgress::Waiting(_)), "{waiting} {judged:?}");
         }
     }
@@ -182,7 +221,7 @@ mod tests {
     #[test]
     fn a_pod_that_cannot_start_ends_the_wait_with_its_own_reason() {
         let status = || deployment(&json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
-        let why = |container: &Value| match judge_rollout(&status(), &[pod(container)]) {
+        let why = |container: &Value| match judge_rollout(&status(), &[pod(container)], &Restarts::default()) {
             RolloutProgress::Failed { why, .. } => why,
             other => panic!("{other:?}"),
         };
@@ -195,13 +234,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pod_said_before_the_change_is_not_held_against_the_change() {
+        let status = deployment(&json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
+        let ended = json!({"exitCode": 2, "message": "error: wrong"});
+        let crash = |count: i32| {
+            pod(&json!({"restartCount": count, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": ended}}))
+        };
+        let before = Restarts::of(&[crash(3)]);
+        assert!(is_backing_off(&crash(3)));
+        let waiting = RolloutProgress::Waiting("0 of 2 pods are ready".into());
+        assert_eq!(judge_rollout(&status, &[crash(3)], &before), waiting);
+        let again = judge_rollout(&status, &[crash(4)], &before);
+        assert!(matches!(again, RolloutProgress::Failed { .. }), "{again:?}");
+    }
+
+    #[test]
     fn what_may_still_come_is_waited_for_and_said() {
         let status = deployment(&json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}));
         let creating = pod(&json!({"state": {"waiting": {"reason": "ErrImagePull"}}}));
-        assert_eq!(judge_rollout(&status, &[creating]), RolloutProgress::Waiting("0 of 2 pods are ready".into()));
+        assert_eq!(
+            judge_rollout(&status, &[creating], &Restarts::default()),
+            RolloutProgress::Waiting("0 of 2 pods are ready".into())
+        );
         let full: Pod = serde_json::from_value(json!({"status": {"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}}))
         .unwrap();
-        assert_eq!(judge_rollout(&status, &[full]), RolloutProgress::Waiting("Unschedulable: 0/1 nodes".into()));
+        assert_eq!(
+            judge_rollout(&status, &[full], &Restarts::default()),
+            RolloutProgress::Waiting("Unschedulable: 0/1 nodes".into())
+        );
     }
 }

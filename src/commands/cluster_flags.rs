@@ -116,6 +116,32 @@ impl ClusterFlags {
         }
     }
 
+    /// Where `install` goes: the namespace that was asked for, else `ado-system`. An install elsewhere is not guessed at.
+    pub(super) async fn find_place(&self, cluster: &Cluster) -> Result<Found, Failure> {
+        if self.asked_namespace().is_some() {
+            return self.find(cluster).await;
+        }
+        let found = match self.find(cluster).await {
+            // Who may not look everywhere, and finds nothing where he may look, goes where it says.
+            Err(failure) if failure.exit == Exit::Failed => {
+                return match find_installs(cluster, Some(DEFAULT_NAMESPACE)).await {
+                    Ok(installs) => one_of(installs, DEFAULT_NAMESPACE.to_owned(), Chosen::Default),
+                    Err(_) => Err(failure),
+                };
+            }
+            found => found?,
+        };
+        let namespace = &found.namespace;
+        if namespace == DEFAULT_NAMESPACE {
+            return Ok(found);
+        }
+        let message = format!(
+            "kubectl-ado is installed in namespace \"{namespace}\"; without -n, an install goes into {DEFAULT_NAMESPACE}"
+        );
+        let fix = format!("-n {namespace} changes that install, -n {DEFAULT_NAMESPACE} makes another one");
+        Err(Failure::new(Exit::Usage, message, Some(fix)))
+    }
+
     /// The one install that they lead to.
     pub(super) async fn installed(&self, cluster: &Cluster) -> Result<Install, Failure> {
         let Found { namespace, install, .. } = self.find(cluster).await?;

@@ -126,6 +126,7 @@ pub(super) fn job_status(job: &AgentJob) -> String {
     }
     match job.progress {
         None => "NoPod",
+        Some(Progress::Queued) => "Suspended",
         Some(Progress::Pending) => "Pending",
         Some(Progress::Placed) => "Starting",
         Some(Progress::Running) => "Running",

@@ -1,16 +1,18 @@
-//! `resume`: an end to a pause.
+//! `resume`: an end to a pause, and to an uninstall that was not finished.
 
 use jiff::Timestamp;
 
 use super::{
     Exit, Failure,
     cluster_flags::ClusterFlags,
-    observed::{Ask, AskFlags, Asked, or_interrupted},
+    install::say,
+    observed::{Ask, AskFlags, Asked, DryRun, or_interrupted},
 };
 use crate::core::{ALL_POOLS, Control};
 
 /// Start new agents again in a pool that is paused
 ///
+/// --all also takes back an uninstall that was interrupted, or that still waits.
 /// Needs the right to get, create and update ConfigMaps in the agents' namespace.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,9 +33,17 @@ impl Args {
         let now = Timestamp::now();
         let known = ask.names(&Asked::All);
         let (before, after) = ask.change(|control| resume_in(control, &asked, &known, now)).await?;
+        if after.retire {
+            let message = "kubectl-ado is being uninstalled, and starts no agents in any pool";
+            let fix = "kubectl ado resume --all takes the uninstall back".to_owned();
+            return Err(Failure::new(Exit::Failed, message, Some(fix)));
+        }
+        if before.retire && self.ask.dry_run == DryRun::None {
+            say("the uninstall is taken back");
+        }
         let names = ask.names(&asked);
         let lines = names.iter().map(|name| {
-            let was_paused = before.pause(name, now).is_some();
+            let was_paused = before.retire || before.pause(name, now).is_some();
             (name.clone(), if was_paused { "resumed" } else { "unchanged" }.to_owned())
         });
         let mut lines: Vec<_> = lines.collect();
@@ -52,6 +62,7 @@ fn resume_in(control: &mut Control, asked: &Asked, known: &[String], now: Timest
     control.pools.retain(|_, pause| pause.holds(now));
     let Asked::Pools(names) = asked else {
         control.pools.clear();
+        control.retire = false;
         return;
     };
     let is_named = |pool: &str| names.iter().any(|name| name.to_lowercase() == pool.to_lowercase());
@@ -76,6 +87,6 @@ mod tests {
         resume_in(&mut control, &Asked::Pools(vec!["Linux".into()]), &known, now);
         assert!(control.pause("linux", now).is_none() && control.pause("gpu", now).is_some() && control.retire);
         resume_in(&mut control, &Asked::All, &known, now);
-        assert!(control.pools.is_empty());
+        assert!(control.pools.is_empty() && !control.retire, "an uninstall ends with all pauses");
     }
 }

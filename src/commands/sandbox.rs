@@ -1,9 +1,11 @@
 //! `sandbox` and `sandbox-agent`: the stand-in for Azure DevOps as a process of its own, if wanted with that for Azure, and
 //! its small agent.
 
-use std::{io::Write, net::SocketAddr};
+use std::{convert::Infallible, io::Write, net::SocketAddr};
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
+use tokio::sync::mpsc;
 
 use super::{
     Exit, Failure,
@@ -42,6 +44,12 @@ pub(super) struct Args {
     /// A fault to switch on; may be given more than once
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
+    /// How far the organization's clock is ahead of this machine's: `5m`, `-90s`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    clock_ahead: Option<SignedDuration>,
+    /// Switch faults and the clock while it runs, by lines on the standard input: `fault FAULT`, `clear`, `clock TIME`
+    #[arg(long)]
+    control: bool,
     /// The file that the token is written to, for whoever starts the orchestrator
     #[arg(long, value_name = "FILE")]
     token_file: Option<std::path::PathBuf>,
@@ -59,8 +67,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(mut self) -> Result<Exit, Failure> {
         let azure = self.azure.take().map(|address| self.start_azure(address)).transpose()?;
-        let Self { listen, token, pools, jobs, job_seconds, capabilities, faults, token_file, .. } = self;
-        let mut settings = Settings::default();
+        let Self { listen, token, pools, jobs, job_seconds, capabilities, faults, token_file, control, .. } = self;
+        let mut settings = Settings { clock_ahead: self.clock_ahead.unwrap_or_default(), ..Settings::default() };
         if let Some(token) = token {
             settings.token = token.into();
         }
@@ -101,6 +109,7 @@ impl Args {
         tokio::select! {
             biased;
             () = stop.wanted() => Ok(caught.exit().unwrap_or(Exit::Done)),
+            never = commands(&sandbox), if control => match never {},
             signals = signals::watch(&stopper, &caught) => Err(signals.map_or_else(Failure::from, |never| match never {})),
         }
     }
@@ -120,6 +129,40 @@ impl Args {
     }
 }
 
+/// Does what the lines on the standard input say. When there are no more, all stays as it is.
+async fn commands(sandbox: &Sandbox) -> Infallible {
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    // A thread of its own, which does not hold up the end of the process as tokio's would.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(line) = lines.recv().await {
+        if let Err(error) = command(sandbox, line.trim()) {
+            // There may be nobody who reads it.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+        }
+    }
+    std::future::pending().await
+}
+
+fn command(sandbox: &Sandbox, line: &str) -> anyhow::Result<()> {
+    match line.split_once(' ').unwrap_or((line, "")) {
+        ("", _) => {}
+        ("fault", fault) => sandbox.inject(fault.parse()?),
+        ("clear", "") => sandbox.clear_faults(),
+        ("clock", ahead) => {
+            let ahead = ahead.parse().with_context(|| format!("\"{ahead}\" is no time such as 5m or -90s"))?;
+            sandbox.set_clock_ahead(ahead);
+        }
+        _ => anyhow::bail!("\"{line}\" is none of: fault FAULT, clear, clock TIME"),
+    }
+    Ok(())
+}
+
 /// Be the sandbox's small agent: what the package's `config.sh` and `run.sh` hand over to
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
@@ -130,8 +173,12 @@ pub(super) struct AgentArgs {
 
 impl AgentArgs {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let code = sandbox::agent::main(self.arguments).await;
-        Ok(if code == std::process::ExitCode::SUCCESS { Exit::Done } else { Exit::Failed })
+        // The real agent's codes are those of the same numbers here; what they mean is the agent's affair.
+        Ok(match sandbox::agent::main(self.arguments).await {
+            0 => Exit::Done,
+            2 => Exit::Usage,
+            _ => Exit::Failed,
+        })
     }
 }
 
@@ -142,4 +189,27 @@ fn write_secret(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn faults_and_the_clock_are_switched_by_lines() {
+        let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), Settings::default()).unwrap();
+        let pool = sandbox.add_pool("linux").unwrap();
+        for line in ["", "fault 500@agents*3", "fault stale-list=10s", "clear", "clock 2h"] {
+            command(&sandbox, line).unwrap();
+        }
+        let request = sandbox.queue(pool, JobSpec::new("ci", "x")).unwrap();
+        let ahead = sandbox.request(request).unwrap().queued_at.duration_since(jiff::Timestamp::now());
+        assert!((SignedDuration::from_mins(119)..SignedDuration::from_mins(121)).contains(&ahead), "{ahead}");
+        for (line, part) in
+            [("fault 418", "lose-reply"), ("clock soon", "5m"), ("dance", "clear"), ("clear x", "clear")]
+        {
+            let error = format!("{:#}", command(&sandbox, line).unwrap_err());
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Config, Environment},
-    orchestrator::{ConfigSource, serve, stop_pair},
+    orchestrator::{ConfigSource, end_on_panic, serve, stop_pair},
 };
 
 /// Run the orchestrator: watch agent pools and start an agent for each queued pipeline job
@@ -28,15 +28,22 @@ impl Args {
         let Self { config, log_format } = self;
         let environment = Environment::of_this_process();
         let path = config;
-        let config = Config::load(&environment, path.as_deref()).map_err(refused)?;
-        let source = path.map(|path| ConfigSource::new(environment, path));
+        let (config, source) = match path {
+            None => (Config::load(&environment, None).map_err(refused)?, None),
+            Some(path) => {
+                let source = ConfigSource::new(environment, path);
+                let (config, source) = source.loaded().map_err(refused)?;
+                (config, Some(source))
+            }
+        };
         logging::start(log_format);
+        end_on_panic();
 
         let run_once = config.run_once;
         let (stopper, stop) = stop_pair();
         let caught = Caught::default();
         let outcome = tokio::select! {
-            served = serve(config, source, stop) => served,
+            served = Box::pin(serve(config, source, stop)) => served,
             signals = signals::watch(&stopper, &caught) => return Err(signals.map_or_else(Failure::from, |never| match never {})),
         };
         let outcome = outcome.map_err(|error| Failure::new(Exit::Failed, error.message, error.fix))?;

@@ -16,13 +16,13 @@ use super::{
     policies::Policies,
     pools,
     settings::{Settings, readable, shown},
+    timeouts::TimeoutSettings,
 };
 use crate::core::Retention;
 
 /// Where the Deployment of `manifests/` has the token.
 pub(super) const TOKEN_FILE: &str = "/run/secrets/kubectl-ado/token";
 
-pub(super) const START_TIMEOUT: Duration = Duration::from_mins(5);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 pub(super) const KEEP_FINISHED: Duration = Duration::from_mins(10);
 pub(super) const KEEP_FAILED: Duration = Duration::from_hours(24);
@@ -59,7 +59,7 @@ pub(super) fn config(settings: Settings, environment: &Environment, problems: &P
         pools: pools?,
         max_agents: value(settings.max_agents.as_ref()),
         respect_parallel_jobs: value(settings.respect_parallel_jobs.as_ref()).unwrap_or(true),
-        start_timeout: value(settings.start_timeout.as_ref()).unwrap_or(START_TIMEOUT),
+        timeouts: settings.timeouts.over(&TimeoutSettings::default()),
         idle_timeout: value(settings.idle_timeout.as_ref()).unwrap_or(IDLE_TIMEOUT),
         retention: Retention {
             finished: value(settings.keep_finished.as_ref()).unwrap_or(KEEP_FINISHED),
@@ -160,8 +160,11 @@ pub(super) fn token_file(file: &Found<PathBuf>, problems: &Problems) -> Option<T
 fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) -> Option<PathBuf> {
     if let Some(file) = &settings.ca_file {
         let Some(path) = problems.reach(&file.origin, &file.value) else { return Some(file.value.clone()) };
-        let is_here = problems.text_of(&path).is_none();
-        if is_here && readable(file, problems) && !holds_certificates(&file.value) {
+        let holds_none = match problems.text_of(&path) {
+            Some(text) => !text.contains(CERTIFICATE),
+            None => readable(file, problems) && !holds_certificates(&file.value),
+        };
+        if holds_none {
             let message = format!("{} names {}, which holds no certificate", file.origin, shown(&file.value));
             problems.error_with_fix(message, "it has to hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
         }
@@ -176,5 +179,8 @@ fn ca_file(settings: &Settings, environment: &Environment, problems: &Problems) 
 }
 
 fn holds_certificates(path: &Path) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----"))
+    std::fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(CERTIFICATE))
 }
+
+/// How a certificate in PEM form begins.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";

@@ -67,7 +67,11 @@ fn value_of(raw: &str) -> Value {
         _ => None,
     });
     match value {
-        Some(Value::Object(mut map)) if map.len() == 1 => map.remove("v").unwrap_or(Value::Null),
+        Some(Value::Object(mut map)) if map.len() == 1 => match map.remove("v").unwrap_or(Value::Null) {
+            // A comment in a value would be lost without a word.
+            Value::String(text) if raw.contains(" #") && !text.contains('#') => json!(raw),
+            value => value,
+        },
         _ => json!(raw),
     }
 }

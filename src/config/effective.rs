@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Os, Polling, Registration,
-    assemble::{IDLE_TIMEOUT, KEEP_FAILED, KEEP_FINISHED, START_TIMEOUT, TOKEN_FILE, default_listen},
+    assemble::{IDLE_TIMEOUT, KEEP_FAILED, KEEP_FINISHED, TOKEN_FILE, default_listen},
     authentication::SignIn,
     container_instances as aci,
     environment::Environment,
@@ -13,6 +13,7 @@ use super::{
     pools::{PoolSettings, TemplateSettings},
     setting_path::SettingPath,
     settings::Settings,
+    timeouts::TimeoutSettings,
     value::show_duration,
 };
 use crate::core::HostKind;
@@ -87,7 +88,6 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     let path = |path: &std::path::PathBuf| json!(path.display().to_string());
     let number = |number: &u32| json!(number);
     let flag = |flag: &bool| json!(flag);
-    let duration = |time: &std::time::Duration| json!(show_duration(*time));
 
     list.add(&["organization", "url"], settings.url.as_ref(), text, None);
     let sign_in = |sign_in: &SignIn| json!(sign_in.name());
@@ -126,8 +126,12 @@ pub(super) fn settings(settings: &Settings, environment: &Environment) -> Vec<Se
     list.add(&["runOnce"], settings.run_once.as_ref(), flag, Some(false));
     list.add(&["limits", "maxAgents"], settings.max_agents.as_ref(), number, None);
     list.add(&["limits", "respectParallelJobs"], settings.respect_parallel_jobs.as_ref(), flag, Some(true));
+    let timeouts = settings.timeouts.over(&TimeoutSettings::default());
+    let defaults = [Some(timeouts.start), Some(timeouts.pull), Some(timeouts.schedule), None];
+    for ((key, found), default) in settings.timeouts.all().into_iter().zip(defaults) {
+        list.add(&["defaults", key], found, duration, default);
+    }
     for (key, found, default) in [
-        ("startTimeout", &settings.start_timeout, START_TIMEOUT),
         ("idleTimeout", &settings.idle_timeout, IDLE_TIMEOUT),
         ("keepFinished", &settings.keep_finished, KEEP_FINISHED),
         ("keepFailed", &settings.keep_failed, KEEP_FAILED),
@@ -163,6 +167,10 @@ fn container_instances(list: &mut List, settings: &Settings) {
             list.0.push(Setting { path: SettingPath::of(path(key)), value, source: "default".to_owned() });
         }
     }
+}
+
+fn duration(time: &std::time::Duration) -> Value {
+    json!(show_duration(*time))
 }
 
 fn registration(registration: &Registration) -> Value {
@@ -205,6 +213,9 @@ fn add_template(list: &mut List, pool: &str, template: &TemplateSettings) {
     if !template.ignore_demands.is_empty() {
         let found = Found { value: json!(template.ignore_demands), origin: template.origin.clone() };
         list.add(&at("ignoreDemands"), Some(&found), Value::clone, None);
+    }
+    for (key, found) in template.timeouts.all() {
+        list.add(&at(key), found, duration, None);
     }
     list.add(&at("registration"), template.registration.as_ref(), registration, None);
     if !template.schedules.is_empty() {

@@ -88,8 +88,8 @@ pub(super) struct Problems {
 enum Elsewhere {
     /// What lies in the folder `mounted` there lies in `folder` here.
     Folder { mounted: &'static str, folder: PathBuf },
-    /// The files that there will be.
-    Files(Files),
+    /// The files that there will be, and the folder that holds no others.
+    Files(Files, &'static str),
 }
 
 impl Problems {
@@ -116,8 +116,8 @@ impl Problems {
     }
 
     /// The same for a configuration that will be read elsewhere, where there are these files.
-    pub(super) fn with_files(self, files: Files) -> Self {
-        Self { elsewhere: Some(Elsewhere::Files(files)), ..self }
+    pub(super) fn with_files(self, files: Files, mounted: &'static str) -> Self {
+        Self { elsewhere: Some(Elsewhere::Files(files, mounted)), ..self }
     }
 
     /// Whether files that are not here may well be there.
@@ -128,7 +128,7 @@ impl Problems {
     /// The text of a file that was handed over.
     pub(super) fn text_of(&self, path: &Path) -> Option<&str> {
         match &self.elsewhere {
-            Some(Elsewhere::Files(files)) => files.get(path).map(String::as_str),
+            Some(Elsewhere::Files(files, _)) => files.get(path).map(String::as_str),
             _ => None,
         }
     }
@@ -138,7 +138,14 @@ impl Problems {
     pub(super) fn reach(&self, origin: impl fmt::Display, path: &Path) -> Option<PathBuf> {
         let (mounted, folder) = match &self.elsewhere {
             None => return Some(path.to_owned()),
-            Some(Elsewhere::Files(files)) => return files.contains_key(path).then(|| path.to_owned()),
+            Some(Elsewhere::Files(files, _)) if files.contains_key(path) => return Some(path.to_owned()),
+            Some(Elsewhere::Files(_, mounted)) => {
+                if path.is_relative() || path.starts_with(mounted) {
+                    let message = format!("{origin} names \"{}\", which does not come along", path.display());
+                    self.error_with_fix(message, "put the file beside ado.yaml");
+                }
+                return None;
+            }
             Some(Elsewhere::Folder { mounted, folder }) => (mounted, folder),
         };
         if let Ok(beside) = path.strip_prefix(mounted) {

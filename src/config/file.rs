@@ -19,6 +19,7 @@ use super::{
     pools,
     reader::{Field, Map, Source},
     settings::Settings,
+    timeouts::TimeoutSettings,
     value::{self, COUNT, MAXIMUM, quoted},
     yaml::{self, Dialect},
 };
@@ -52,6 +53,9 @@ const ORGANIZATION_KEYS: &[&str] = &["url", "authentication", "tokenFile", "caFi
 const LIMIT_KEYS: &[&str] = &["maxAgents", "respectParallelJobs"];
 const DEFAULT_KEYS: &[&str] = &[
     "startTimeout",
+    "pullTimeout",
+    "scheduleTimeout",
+    "queueTimeout",
     "idleTimeout",
     "keepFinished",
     "keepFailed",
@@ -61,8 +65,6 @@ const DEFAULT_KEYS: &[&str] = &[
     "maxAgents",
 ];
 
-/// Kubernetes takes a while for nodes and images; a day is no longer a start.
-const START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
 const KEEP: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 
@@ -186,7 +188,7 @@ fn organization(map: &Map<'_>, folder: &Path, settings: &mut Settings) {
 
 fn defaults(map: &Map<'_>, settings: &mut Settings) {
     let duration = |key: &str, range| map.get(key).and_then(|field| field.duration(range));
-    settings.start_timeout = duration("startTimeout", START);
+    settings.timeouts = TimeoutSettings::of_map(map);
     settings.idle_timeout = duration("idleTimeout", IDLE);
     settings.keep_finished = duration("keepFinished", KEEP);
     settings.keep_failed = duration("keepFailed", KEEP);

@@ -13,6 +13,9 @@ use super::{
     yaml::{Node, Place, Yaml},
 };
 
+/// The version whose fields are known here, as Cargo.toml names it.
+const KUBERNETES: &str = "1.33";
+
 /// Fields that people write in Job templates; for suggestions alone.
 const FIELDS: &str = "\
     apiVersion kind metadata name generateName namespace labels annotations spec template backoffLimit \
@@ -34,7 +37,7 @@ const OUR_HOME: &str = "/home/agent";
 const OTHER_HOMES: &[&str] =
     &["/root", "/home/vsts", "/home/AzDevOps", "/home/azureuser", "/home/runner", "/home/ubuntu"];
 
-/// Reports every field of the Job that Kubernetes would drop.
+/// Reports every field of the Job that Kubernetes would drop: an error where it is most likely a slip.
 pub(super) fn unknown(path: &Path, job: &Node, problems: &Problems) {
     let mut given = job.to_json();
     texts_for_quantities(&mut given);
@@ -58,7 +61,9 @@ fn texts_for_quantities(value: &mut Value) {
                             *quantity = Value::String(quantity.to_string());
                         }
                     }
-                    Value::Number(number) if key == "sizeLimit" => *value = Value::String(number.to_string()),
+                    Value::Number(number) if matches!(key.as_str(), "sizeLimit" | "divisor") => {
+                        *value = Value::String(number.to_string());
+                    }
                     _ => texts_for_quantities(value),
                 }
             }
@@ -83,7 +88,11 @@ fn compare(path: &Path, node: &Node, known: &Value, at: &str, problems: &Problem
                             Some(_) => {
                                 problems.error_with_fix(message, "it belongs somewhere else, or is indented wrongly");
                             }
-                            None => problems.error(message),
+                            // A later Kubernetes may well know it.
+                            None => problems.warn(format!(
+                                "{message}: Kubernetes {KUBERNETES} does not know it; `kubectl ado template validate --server` \
+                                 asks the cluster"
+                            )),
                         }
                     }
                 }

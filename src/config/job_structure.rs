@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{
     error::Problems,
+    reader::IN_QUOTES,
     value::quoted,
     yaml::{Node, Yaml},
 };
@@ -192,7 +193,7 @@ impl<'a> Checker<'a> {
     }
 
     fn not_a_text(&self, node: &Node, key: &str) {
-        let fix = matches!(node.value, Yaml::Bool(_) | Yaml::Whole(_) | Yaml::Float(_)).then_some("put it in quotes");
+        let fix = matches!(node.value, Yaml::Bool(_) | Yaml::Whole(_) | Yaml::Float(_)).then_some(IN_QUOTES);
         self.error(node, &format!("{key} is {}; it has to be a text", node.describe()), fix);
     }
 

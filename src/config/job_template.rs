@@ -66,19 +66,34 @@ impl JobTemplate {
         Ok(Self { path: path.to_owned(), job, others: documents, warnings })
     }
 
-    /// Checks the text of a file more strictly than the orchestrator does: a field that Kubernetes does not know is an
-    /// error, and what is most likely a slip is among the warnings.
+    /// Checks the text of a file more strictly than the orchestrator does: a field that looks like a misspelt one is an error,
+    /// and what else Kubernetes does not know or is most likely a slip is among the warnings.
     ///
     /// # Errors
     ///
     /// As [`JobTemplate::load`], and unknown fields.
     pub fn parse_strictly(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        Self::parse_with_advice(path, text, true)
+    }
+
+    /// As [`JobTemplate::parse_strictly`], for somebody who has the API server say which fields it knows.
+    ///
+    /// # Errors
+    ///
+    /// As [`JobTemplate::load`].
+    pub fn parse_for_server(path: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        Self::parse_with_advice(path, text, false)
+    }
+
+    fn parse_with_advice(path: &Path, text: &str, judges_fields: bool) -> Result<Self, ConfigErrors> {
         let template = Self::parse(path, text)?;
         let problems = Problems::hiding(None);
         let documents = yaml::parse(text, Dialect::Kubectl).unwrap_or_default();
         let job = documents.iter().find(|document| document.get("kind").and_then(yaml::Node::text) == Some("Job"));
         if let Some(job) = job {
-            job_fields::unknown(path, job, &problems);
+            if judges_fields {
+                job_fields::unknown(path, job, &problems);
+            }
             job_fields::lint(path, job, template.agent_container(), &problems);
         }
         let (template, more) = problems.settle(Some(template))?;

@@ -54,9 +54,27 @@ impl<'a> Lines<'a> {
         Some(format!("{} {value}{}", &self.0[..colon], &self.0[colon..]))
     }
 
+    /// A line after others, with the line ends that the text has.
     pub(super) fn insert_after(&self, line: u64, new: &str) -> String {
-        let mut lines: Vec<&str> = self.0.lines().collect();
-        lines.insert(usize::try_from(line).unwrap_or(usize::MAX).min(lines.len()), new);
-        lines.join("\n") + "\n"
+        let end = if self.0.contains("\r\n") { "\r\n" } else { "\n" };
+        let mut lines: Vec<String> = self.0.split_inclusive('\n').map(str::to_owned).collect();
+        if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
+            last.push_str(end);
+        }
+        let at = usize::try_from(line).unwrap_or(usize::MAX).min(lines.len());
+        lines.insert(at, new.replace('\n', end) + end);
+        lines.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_inserted_leaves_the_ends_of_all_others() {
+        assert_eq!(Lines("a: 1\r\nb: 2\r\n").insert_after(1, "x: 3"), "a: 1\r\nx: 3\r\nb: 2\r\n");
+        assert_eq!(Lines("a: 1\nb: 2").insert_after(2, "x: 3"), "a: 1\nb: 2\nx: 3\n");
+        assert_eq!(Lines("").insert_after(0, "x: 3"), "x: 3\n");
     }
 }

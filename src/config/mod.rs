@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{HostKind, Installation, Policy, PoolPolicy, Retention};
+use crate::core::{HostKind, Installation, Policy, PoolPolicy, Retention, Timeouts};
 
 mod agent_spec;
 mod assemble;
@@ -41,6 +41,7 @@ mod reader;
 mod schedules;
 mod setting_path;
 mod settings;
+mod timeouts;
 mod token;
 mod value;
 mod way;
@@ -61,6 +62,7 @@ pub use host_config::{
 };
 pub use job_template::{JobTemplate, agent_container};
 pub use loopback::is_loopback;
+pub use reader::IN_QUOTES;
 pub use setting_path::SettingPath;
 pub use token::{TokenSource, token};
 pub use way::Way;
@@ -86,8 +88,8 @@ pub struct Config {
     pub max_agents: Option<u32>,
     /// Whether the organization's parallel jobs limit new agents.
     pub respect_parallel_jobs: bool,
-    /// How long an agent may take until it is online.
-    pub start_timeout: Duration,
+    /// How long the steps of an agent's start may take, where its template does not say.
+    pub timeouts: Timeouts,
     /// How long an idle agent that nothing asks for any more is kept.
     pub idle_timeout: Duration,
     /// How long ended runs are kept.
@@ -195,7 +197,8 @@ impl Config {
     }
 
     /// Reads and validates the text of a file that will be read elsewhere, such as in the orchestrator's pod. The files that
-    /// it names are taken from `files`, by their paths as seen from `path`; those that are not there are not looked at.
+    /// it names are taken from `files`, by their paths as seen from `path`. One that would lie beside it and is not there is an
+    /// error; one that lies elsewhere is not looked at.
     ///
     /// # Errors
     ///
@@ -206,7 +209,7 @@ impl Config {
         text: &str,
         files: BTreeMap<PathBuf, String>,
     ) -> Result<Self, ConfigErrors> {
-        let problems = Problems::hiding_secrets_of(environment).with_files(files);
+        let problems = Problems::hiding_secrets_of(environment).with_files(files, MOUNTED);
         let of_environment = Settings::of_environment(environment, &problems);
         let config =
             file::settings_of_text(text, path, path.parent().unwrap_or(Path::new("")), &problems).and_then(|of_file| {
@@ -224,7 +227,7 @@ impl Config {
             installation,
             organization: self.organization.url.clone(),
             max_agents: self.max_agents,
-            start_timeout: self.start_timeout,
+            timeouts: self.timeouts,
             idle_timeout: self.idle_timeout,
             pools: self.pools.clone(),
             identity: String::new(),

@@ -72,6 +72,7 @@ impl<'a> Policies<'a> {
                 // Until it is known whether the organization carries more.
                 recipe: spec.registration.recipe().unwrap_or_default(),
                 recipe_reason: None,
+                registration_pending: None,
                 capabilities: template.capabilities.clone(),
                 ignore_demands: template.ignore_demands.clone(),
                 scale: Scale {
@@ -80,6 +81,7 @@ impl<'a> Policies<'a> {
                     max: value(template.max.as_ref()),
                 },
                 schedules: template.schedules.iter().map(|settings| settings.schedule.clone()).collect(),
+                timeouts: template.timeouts.over(&self.settings.timeouts),
             });
             self.agents.insert((pool.name.clone(), template.name.clone()), spec);
         }
@@ -92,7 +94,7 @@ impl<'a> Policies<'a> {
             );
             self.problems.error_with_fix(message, "lower the ones or raise the other");
         }
-        PoolPolicy { name: pool.name.clone(), max_agents: value(max.as_ref()), templates, paused: None }
+        PoolPolicy { name: pool.name.clone(), max_agents: value(max.as_ref()), templates, paused: None, removed: false }
     }
 
     /// Counts of a whole pool belong to the template that serves whatever no other does.

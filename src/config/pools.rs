@@ -9,6 +9,7 @@ use super::{
     origin::{Found, Origin},
     reader::{Field, Map},
     schedules::{self, ScheduleSettings},
+    timeouts::TimeoutSettings,
     value::{self, COUNT, MAXIMUM, quoted},
 };
 use crate::core::Capabilities;
@@ -30,6 +31,10 @@ const TEMPLATE_KEYS: &[&str] = &[
     "ignoreDemands",
     "registration",
     "schedules",
+    "startTimeout",
+    "pullTimeout",
+    "scheduleTimeout",
+    "queueTimeout",
 ];
 
 /// What is said of one pool.
@@ -56,6 +61,7 @@ pub(super) struct TemplateSettings {
     pub(super) ignore_demands: Vec<String>,
     pub(super) registration: Option<Found<Registration>>,
     pub(super) schedules: Vec<ScheduleSettings>,
+    pub(super) timeouts: TimeoutSettings,
 }
 
 /// Two sources agree on a pool when they name the same one.
@@ -81,6 +87,7 @@ impl TemplateSettings {
             ignore_demands: Vec::new(),
             registration: None,
             schedules: Vec::new(),
+            timeouts: TimeoutSettings::default(),
         }
     }
 }
@@ -166,6 +173,7 @@ fn template(map: &Map<'_>, is_only: bool, folder: &Path) -> Option<TemplateSetti
     template.container_group = map.get("containerGroup").and_then(|field| field.text(|text| Ok(folder.join(text))));
     template.ignore_demands = map.get("ignoreDemands").map(|field| demand_names(&field)).unwrap_or_default();
     template.registration = map.get("registration").and_then(|field| field.text(value::registration));
+    template.timeouts = TimeoutSettings::of_map(map);
     template.schedules = map.get("schedules").map(|field| schedules::schedules(&field)).unwrap_or_default();
     if is_only && map.get("name").is_none() {
         return Some(template);

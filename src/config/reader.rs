@@ -12,6 +12,9 @@ use super::{
     yaml::{Key, Node, Place, Yaml},
 };
 
+/// How a number becomes a text.
+pub const IN_QUOTES: &str = "put it in quotes";
+
 /// The file that is read, and where its problems go.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -120,7 +123,7 @@ impl<'a> Field<'a> {
         let text = match &self.node.value {
             Yaml::Text(text) => text.trim(),
             Yaml::Bool(_) | Yaml::Whole(_) | Yaml::Float(_) => {
-                self.report(self.expected("a text").mend("put it in quotes"));
+                self.report(self.expected("a text").mend(IN_QUOTES));
                 return None;
             }
             _ => {

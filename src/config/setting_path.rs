@@ -13,6 +13,12 @@ const LISTS: &[&str] = &["pools", "templates", "schedules"];
 pub struct SettingPath(pub(super) Vec<String>);
 
 impl SettingPath {
+    /// The setting's own key.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.last().map(String::as_str)
+    }
+
     pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         Self(parts.into_iter().map(str::to_owned).collect())
     }
@@ -30,7 +36,7 @@ impl fmt::Display for SettingPath {
                 f.write_str(".")?;
             }
             match part.is_empty() || part.contains(['.', '"', '=']) {
-                true => write!(f, "\"{}\"", part.replace('"', "\\\""))?,
+                true => write!(f, "\"{}\"", part.replace('\\', "\\\\").replace('"', "\\\""))?,
                 false => f.write_str(part)?,
             }
         }

@@ -28,6 +28,10 @@ pub enum StopReason {
     TakenBack,
     /// Its agent did not come online in time, or was lost; with the trouble it had.
     NeverCame(Option<String>),
+    /// It was held, and its agent could not be registered in its place.
+    NeverReady,
+    /// Its container runs, and its agent was never registered.
+    NeverRegistered,
     /// Its agent has ended, and something else of it goes on.
     AgentEnded,
     /// Its job request has long ended, and it goes on.
@@ -65,7 +69,7 @@ pub enum DisableReason {
     IdleSince(Timestamp),
     /// Its template, image or version has changed.
     Outdated,
-    /// This installation is being uninstalled.
+    /// Its pool is served no more, or this installation is being uninstalled.
     Retiring,
 }
 
@@ -78,7 +82,7 @@ pub enum DeregisterReason {
     LeftBehind,
     /// The placeholder of a template that is no more.
     NoTemplate,
-    /// A placeholder of an installation that is being uninstalled.
+    /// A placeholder of a pool that is served no more.
     Retiring,
 }
 
@@ -95,6 +99,16 @@ pub struct Placeholder {
 }
 
 impl StopReason {
+    /// Whether its agent has failed, so that the next attempt waits. One that nobody needed, or that we could not make
+    /// ready, says nothing about the next one.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::NeverCame(_) | Self::NeverRegistered | Self::AgentEnded | Self::Hangs => true,
+            Self::NotNeeded | Self::TakenBack | Self::NeverReady => false,
+        }
+    }
+
     /// One word for metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -102,6 +116,8 @@ impl StopReason {
             Self::NotNeeded => "not_needed",
             Self::TakenBack => "taken_back",
             Self::NeverCame(_) => "never_came",
+            Self::NeverReady => "never_ready",
+            Self::NeverRegistered => "never_registered",
             Self::AgentEnded => "agent_ended",
             Self::Hangs => "hangs",
         }
@@ -115,6 +131,8 @@ impl fmt::Display for StopReason {
             Self::TakenBack => f.write_str("nobody needs it"),
             Self::NeverCame(None) => f.write_str("its agent did not come online in time"),
             Self::NeverCame(Some(trouble)) => write!(f, "its agent did not come online in time: {trouble}"),
+            Self::NeverReady => f.write_str("its agent could not be registered in time"),
+            Self::NeverRegistered => f.write_str("its container runs and its agent was never registered"),
             Self::AgentEnded => f.write_str("its agent has ended and something else of it goes on"),
             Self::Hangs => f.write_str("its job request has long ended and it goes on"),
         }
@@ -127,7 +145,7 @@ impl fmt::Display for DisableReason {
             Self::Received(id) => write!(f, "it has received job request {id}"),
             Self::IdleSince(since) => write!(f, "it idles since {since:.0}"),
             Self::Outdated => f.write_str("its template has changed"),
-            Self::Retiring => f.write_str("kubectl-ado is being uninstalled"),
+            Self::Retiring => f.write_str("its pool is served no more"),
         }
     }
 }
@@ -138,7 +156,7 @@ impl fmt::Display for DeregisterReason {
             Self::Ended => "its run has ended",
             Self::LeftBehind => "it was left behind",
             Self::NoTemplate => "its agent template is no more",
-            Self::Retiring => "kubectl-ado is being uninstalled",
+            Self::Retiring => "its pool is served no more",
         })
     }
 }

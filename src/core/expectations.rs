@@ -192,11 +192,14 @@ impl ExpectedStart {
             phase: RunPhase::Live,
             revision,
             progress: Progress::Pending,
+            progress_since: None,
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
             recipe,
             held: self.held.clone(),
+            was_busy: false,
+            lease: None,
         }
     }
 }

@@ -119,6 +119,16 @@ codes! {
         "Somebody ran `kubectl ado pause`. No new agents are started; those that run finish their jobs.";
     AtMaximum = 209, Warning, "AtMaximum", "a maximum of agents is reached",
         "A limit of the configuration: maxAgents of the agent template, of the pool, or of the whole installation. Jobs wait until an agent ends.";
+    PoolReplaced = 210, Warning, "PoolReplaced", "the agent pool of this name is another one now",
+        "The pool was renamed, or deleted, and another one was made with its name. The new one is served. Agents that were started \
+         before are registered in the old one: they finish their jobs, and none of them is ended because the new pool does not show it.";
+    PoolRemoved = 211, Info, "PoolRemoved", "the agent pool is no longer in the configuration",
+        "No agents are started in it. Idle ones are taken back, busy ones finish their jobs, placeholders and registrations are \
+         removed. The pool is shown until nothing of ours is left in it.";
+    Retiring = 212, Error, "Retiring", "kubectl-ado is being uninstalled",
+        "`kubectl ado uninstall` asked the orchestrator to start no more agents and to remove what it made from Azure DevOps. If that \
+         uninstall was interrupted, the request still stands: the same command goes on with it, `kubectl ado resume --all` (or \
+         `kubectl ado install`) takes it back. docs/commands/install.md describes each state.";
 
     ClusterUnreachable = 301, Error, "ClusterUnreachable", "the cluster cannot be reached",
         "The API server of the kubeconfig's context does not answer.";
@@ -155,7 +165,13 @@ codes! {
         "An image that nobody has seen working is started by four agents first. The others follow as soon as one of them is \
          online, or has run for half a minute.";
     StartTimeout = 407, Warning, "StartTimeout", "an agent does not come online in time",
-        "It had its startTimeout (5m by default) and was replaced. Large images or slow nodes need more: defaults.startTimeout.";
+        "It had its startTimeout (5m by default; pullTimeout for the image and scheduleTimeout for a node, 15m each) and was replaced. What is slow needs more of it.";
+    RegistrationPending = 410, Warning, "RegistrationPending", "it is not known yet how agents can be registered",
+        "With `registration: auto`, whether the organization supports just-in-time agents is tried once, on a placeholder. While \
+         there is no answer no agent is started, because it would get the organization's token. The trial is repeated within seconds.";
+    RegistrationByToken = 411, Warning, "RegistrationByToken", "agents hold the organization's token",
+        "With `registration: auto`, the organization refused what a just-in-time agent needs, so that agents register themselves \
+         with the token. Pipeline steps can read it. The message has the refusal; it is tried again every ten minutes.";
 
     NotInstalled = 501, Error, "NotInstalled", "kubectl-ado is not installed here", "`kubectl ado install` does that.";
     OrchestratorNotReady = 502, Error, "OrchestratorNotReady", "the orchestrator is not ready",
@@ -172,8 +188,15 @@ codes! {
         "It has just started, is not the leader, or may not write ConfigMaps.";
     HostFailing = 508, Error, "HostFailing", "the place where agents run does not answer",
         "The orchestrator cannot list its agents there and therefore starts and stops none.";
+    ClocksDiffer = 509, Warning, "ClocksDiffer", "clocks differ",
+        "The clocks of the orchestrator's machine, of Azure DevOps and of the place where agents run differ by more than half a minute. \
+         Agents are started and ended all the same: an age is computed from stamps of one clock only. But tokens and certificates are \
+         refused where clocks differ, and schedules begin late. Let each machine take its time from NTP.";
     RequestUnknown = 510, Error, "RequestUnknown", "the orchestrator knows no such job request",
         "It has ended, waits in a pool that is not served, or has not been polled yet.";
+    Delayed = 511, Warning, "Delayed", "calls take so long that job requests wait for them",
+        "A call to Azure DevOps, or to the place where agents run, is in flight for much longer than usual. Agents are started all \
+         the same, slower. The message says which call; the metric kubectl_ado_call_duration_seconds says how long each kind takes.";
 }
 
 impl Code {

@@ -101,6 +101,8 @@ pub(super) fn allowance(template: usize, sight: &Sight<'_>, is_proven: bool, now
     };
     let is_tried = |run: &Run| match run.progress {
         _ if run.agent_has_ended() => true,
+        // It may not start yet, so it tries nothing out.
+        Progress::Queued => false,
         Progress::Pending => now < run.created_at + TRY_PENDING,
         Progress::Placed => now < run.created_at + TRY_PLACED,
         Progress::Running | Progress::Ended => !runs_well(run),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, Demand, Held, Recipe};
+use super::{Capabilities, Demand, Held, Moment, Recipe};
 
 /// The capability that says which installation registered an agent.
 pub const INSTALLATION_CAPABILITY: &str = "KUBECTL_ADO_INSTALLATION";
@@ -154,6 +154,8 @@ pub struct Run {
     pub revision: String,
     /// How far its agent has come on the host.
     pub progress: Progress,
+    /// Since when it is that far, by the host's clock, where the host says so.
+    pub progress_since: Option<Timestamp>,
     /// Since when its agent's container or process runs without a break; `None` while it does not.
     pub runs_since: Option<Timestamp>,
     /// What keeps it from starting.
@@ -164,11 +166,17 @@ pub struct Run {
     pub recipe: Recipe,
     /// Set while it waits for the files of its agent.
     pub held: Option<Held>,
+    /// Whether its host has a mark that its agent was given a job request. The mark survives a restart of ours.
+    pub was_busy: bool,
+    /// The Lease of the orchestrators that started it, where its host knows.
+    pub lease: Option<Box<str>>,
 }
 
 /// How far a live run's agent has come on its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
+    /// A queue of others (Kueue, or somebody who suspended it) holds it: it may not start yet.
+    Queued,
     /// No place was found for it yet: ending it loses nothing.
     Pending,
     /// It has a place, and its image is pulled or its volumes are mounted.
@@ -256,6 +264,15 @@ pub struct PoolSnapshot {
     pub agents: Option<Vec<Agent>>,
 }
 
+/// What the clocks show that stamp what is observed. One that is not known is taken to show what ours does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// Now, by the clock that stamps runs.
+    pub host: Option<Timestamp>,
+    /// Now, by the clock that stamps agents and requests.
+    pub azure_devops: Option<Timestamp>,
+}
+
 /// Everything a plan is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -267,4 +284,8 @@ pub struct Snapshot {
     pub elected: bool,
     /// Parallel jobs by their tag (`Private`, `Public`). A tag that is absent is not limited.
     pub parallel_jobs: BTreeMap<String, ParallelJobs>,
+    /// When this was looked at, by a clock of ours that never jumps.
+    pub looked_at: Moment,
+    /// What other clocks show.
+    pub clocks: Clocks,
 }

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Purpose;
+use super::{Purpose, demand::lower_case};
 
 /// The longest name of a run. A Job's pod gets a dash and five characters more and must still be a DNS label of 63.
 pub const MAX_NAME_LENGTH: usize = 57;
@@ -90,7 +90,9 @@ impl RunNames {
         pool: &str,
         template: &str,
     ) -> Self {
-        let common = PartsHash::default().with(installation.id()).with(organization).with(pool);
+        // As Azure DevOps compares them: who writes them down in another letter case means the same ones.
+        let (organization, pool) = (lower_case(organization), lower_case(pool));
+        let common = PartsHash::default().with(installation.id()).with(&organization).with(&pool);
         Self {
             start: format!("{}-{}-", clean_prefix(prefix), installation.short()),
             template: template.to_owned(),
@@ -116,13 +118,19 @@ impl RunNames {
 /// or letter case the pools were written down makes no difference, as it makes none to Azure DevOps.
 #[must_use]
 pub fn lease_name(installation: &Installation, organization: &str, pools: &[&str]) -> String {
-    let mut pools: Vec<String> = pools.iter().map(|pool| pool.to_lowercase()).collect();
+    let mut pools: Vec<_> = pools.iter().map(|pool| lower_case(pool)).collect();
     pools.sort_unstable();
     pools.dedup();
-    let organization = organization.to_lowercase();
+    let organization = lower_case(organization);
     let mut parts = vec!["lease", installation.id(), &organization];
-    parts.extend(pools.iter().map(String::as_str));
+    parts.extend(pools.iter().map(AsRef::as_ref));
     format!("kubectl-ado-{}-{}", installation.short(), short_hash(&parts, HASH_LENGTH))
+}
+
+/// Whether two names of pools, or two URLs of organizations, mean the same one to Azure DevOps: in any letter case.
+#[must_use]
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    one == other || lower_case(one) == lower_case(other)
 }
 
 /// A prefix fit for a DNS label that starts with a letter or digit: lower case, other characters as dashes, no dash

@@ -6,8 +6,8 @@
 
 use super::{
     Agent, AgentAction, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, DeregisterReason,
-    INSTALLATION_CAPABILITY, Installation, Placeholder, PoolPolicy, PoolSnapshot, REGISTRATION_CAPABILITY,
-    name::short_hash, roster::Roster, sight::Sight,
+    INSTALLATION_CAPABILITY, Installation, Placeholder, PoolPolicy, PoolSnapshot, REGISTRATION_CAPABILITY, Recipe,
+    Timeouts, demand::lower_case, lifecycle::Evidence, name::short_hash, roster::Roster, sight::Sight,
 };
 
 /// Marks a placeholder, with the name of its template.
@@ -18,6 +18,10 @@ const LEARNED: &str = "KUBECTL_ADO_LEARNED";
 
 /// A digest of all that we say of a placeholder.
 const DIGEST: &str = "KUBECTL_ADO_DIGEST";
+
+/// Says that agents of the template were registered just in time. Whoever comes after us does not fall back to a token while
+/// it has no answer of its own.
+const JUST_IN_TIME: &str = "KUBECTL_ADO_JUST_IN_TIME";
 
 /// The version that a placeholder claims: a demand for a later agent must not fail a job, since Azure DevOps updates an
 /// outdated agent before it gives it one.
@@ -116,7 +120,7 @@ pub fn placeholder(
     observed: &PoolSnapshot,
     template: &str,
 ) -> Option<(Option<AgentId>, Placeholder)> {
-    let sight = Sight::of(pool, observed, &[]);
+    let sight = Sight::of(pool, observed, &[], Evidence::none(), Timeouts::default());
     let index = pool.templates.iter().position(|kind| kind.name == template).filter(|_| sight.knows_agents)?;
     let kind = &pool.templates[index];
     let name = name(installation, organization, &pool.name, kind);
@@ -126,6 +130,13 @@ pub fn placeholder(
     }
     let capabilities = capabilities(kind, installation, &name, learned(index, &sight).as_ref(), there);
     Some((there.map(|agent| agent.id), Placeholder { name, template: template.to_owned(), capabilities }))
+}
+
+/// Whether a placeholder of ours says that its template's agents were registered just in time.
+#[must_use]
+pub fn was_just_in_time(installation: &Installation, agents: &[Agent]) -> bool {
+    let says_so = |agent: &&Agent| agent.capabilities.get(JUST_IN_TIME).is_some();
+    agents.iter().filter(says_so).any(|agent| is_placeholder(agent) && agent.installation() == Some(installation.id()))
 }
 
 /// All placeholders of ours go.
@@ -154,7 +165,8 @@ pub(super) fn has_to_learn(template: &AgentTemplate, known: Option<&Learned<'_>>
 }
 
 fn name(installation: &Installation, organization: &str, pool: &str, template: &AgentTemplate) -> String {
-    let hash = short_hash(&[installation.id(), organization, pool, "placeholder", &template.name], 12);
+    let (organization, pool) = (lower_case(organization), lower_case(pool));
+    let hash = short_hash(&[installation.id(), &organization, &pool, "placeholder", &template.name], 12);
     format!("placeholder-{}-{hash}", installation.short())
 }
 
@@ -183,6 +195,10 @@ fn capabilities(
     capabilities.set("Agent.Version", VERSION);
     capabilities.add_default("Agent.OS", "Linux");
     capabilities.set(MARK, &template.name);
+    capabilities.remove(JUST_IN_TIME);
+    if template.recipe == Recipe::JustInTime && template.registration_pending.is_none() {
+        capabilities.set(JUST_IN_TIME, "true");
+    }
     capabilities.set(INSTALLATION_CAPABILITY, installation.id());
     let all: Vec<&str> = capabilities.iter().flat_map(|(name, value)| [name, value]).collect();
     let digest = short_hash(&all, 16);

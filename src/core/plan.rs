@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, EquipRun, Policy, Progress, Purpose, Recipe, RequestId, Run, RunPhase, Snapshot, StopRun, Verdict,
-    planner::decide,
+    AgentAction, EquipRun, Memory, Policy, Progress, Purpose, Recipe, RequestId, Run, RunPhase, Snapshot, StopRun,
+    Verdict, duplicates::without_duplicates, memory::Found, planner::decide,
 };
 
 /// What to do, and why.
@@ -20,6 +20,8 @@ pub struct Plan {
     pub agents: Vec<AgentAction>,
     /// One for each pool that was observed.
     pub pools: Vec<PoolPlan>,
+    /// What has to be found again by the next look before anything is ended or removed for it.
+    pub found: Vec<Found>,
     /// When time alone will have changed the plan.
     pub wake_at: Option<Timestamp>,
 }
@@ -35,6 +37,12 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Whether something is to be ended or removed if another look agrees.
+    #[must_use]
+    pub fn wants_another_look(&self) -> bool {
+        !self.found.is_empty()
     }
 
     /// Whether there is nothing to do.
@@ -77,11 +85,14 @@ impl StartRun {
             phase: RunPhase::Live,
             revision: self.revision.clone(),
             progress: Progress::Pending,
+            progress_since: None,
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
             recipe: self.recipe,
             held: None,
+            was_busy: false,
+            lease: None,
         }
     }
 }
@@ -120,16 +131,18 @@ pub struct Counts {
     pub offline: Option<u32>,
 }
 
-/// Decides. The same arguments always give the same plan, and a plan whose starts took effect is followed by one
-/// without starts.
+/// Decides, by this look and by what is remembered of earlier ones; `now` is the time of day. The same arguments always give
+/// the same plan, and a plan whose starts took effect is followed by one without starts. Whatever ends a run or removes a
+/// registration is planned when two looks agree on it: [`Memory::remember`] has to be called between them.
 #[must_use]
-pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
-    let (mut plan, mut could_start_more) = decide(policy, snapshot, &[], now);
+pub fn plan(policy: &Policy, snapshot: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
+    let snapshot = &*without_duplicates(snapshot);
+    let (mut plan, mut could_start_more) = decide(policy, snapshot, memory, &[], now);
     let mut latest = if could_start_more { plan.starts.clone() } else { Vec::new() };
     let mut expected: Vec<Run> = Vec::new();
     while could_start_more {
-        expected.extend(latest.iter().map(|start| start.expected(now)));
-        let (next, again) = decide(policy, snapshot, &expected, now);
+        expected.extend(latest.iter().map(|start| start.expected(snapshot.clocks.host.unwrap_or(now))));
+        let (next, again) = decide(policy, snapshot, memory, &expected, now);
         plan.take_on(&next);
         (latest, could_start_more) = (next.starts, again);
     }

@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::{
-    AgentAction, EquipRun, JobRequest, LimitScope, Pause, Plan, Policy, Purpose, RequestId, Run, Snapshot, StartRun,
-    StopRun, Verdict,
+    AgentAction, EquipRun, JobRequest, LimitScope, Memory, Pause, Plan, Policy, Purpose, RequestId, Run, Snapshot,
+    StartRun, StopRun, Verdict,
     attempts::Wait,
     health::{Allowance, quota_trouble},
+    memory::{AGREE_AFTER, Found},
     placeholder::{retire_placeholders, tend},
-    planner::pool::PoolWork,
+    planner::pool::{Looking, PoolWork},
     quick_hash::HashSet,
     survey::{Open, urgency},
     upkeep::{Patience, registrations, upkeep},
@@ -21,11 +22,20 @@ use super::{
 
 /// One look at one moment, and whether another one, at what its starts come to, could find more to start. Runs that are
 /// `expected` count as if they had been observed.
-pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now: Timestamp) -> (Plan, bool) {
-    let mut planner = Planner::new(policy, snapshot, expected, now);
+pub(super) fn decide(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    memory: &Memory,
+    expected: &[Run],
+    now: Timestamp,
+) -> (Plan, bool) {
+    let host = snapshot.clocks.host.unwrap_or(now);
+    let azure_devops = snapshot.clocks.azure_devops.unwrap_or(now);
+    let looking = Looking { memory, moment: snapshot.looked_at, now, host, azure_devops };
+    let mut planner = Planner::new(policy, snapshot, expected, looking);
     planner.set_aside_what_has_no_parallel_job(snapshot);
     for pool in &mut planner.pools {
-        pool.survey.match_supply(policy.start_timeout, now);
+        pool.survey.match_supply();
     }
     planner.keep_up();
     planner.serve_requests();
@@ -37,6 +47,8 @@ pub(super) fn decide(policy: &Policy, snapshot: &Snapshot, expected: &[Run], now
 struct Planner<'a> {
     policy: &'a Policy,
     now: Timestamp,
+    /// Now, by the clock that stamps runs.
+    host: Timestamp,
     pools: Vec<PoolWork<'a>>,
     /// Live runs over all pools, planned ones included.
     live: u32,
@@ -44,6 +56,8 @@ struct Planner<'a> {
     equips: Vec<EquipRun>,
     stops: Vec<StopRun>,
     agents: Vec<AgentAction>,
+    /// What another look has to find again.
+    found: Vec<Found>,
     wake_at: Option<Timestamp>,
     /// Whether nobody else acts for this installation and these pools.
     elected: bool,
@@ -61,13 +75,14 @@ enum Refusal {
 }
 
 impl<'a> Planner<'a> {
-    fn new(policy: &'a Policy, snapshot: &'a Snapshot, expected: &'a [Run], now: Timestamp) -> Self {
+    fn new(policy: &'a Policy, snapshot: &'a Snapshot, expected: &'a [Run], looking: Looking<'a>) -> Self {
+        let Looking { now, host, .. } = looking;
         let pools: Vec<_> = snapshot
             .pools
             .iter()
             .filter_map(|observed| {
                 let pool = policy.pools.iter().find(|pool| pool.name == observed.pool)?;
-                Some(PoolWork::new(policy, pool, observed, expected, now))
+                Some(PoolWork::new(policy, pool, observed, expected, looking))
             })
             .collect();
         let live = snapshot.live_elsewhere + pools.iter().map(|pool| pool.live).sum::<u32>();
@@ -75,12 +90,14 @@ impl<'a> Planner<'a> {
         Self {
             policy,
             now,
+            host,
             pools,
             live,
             starts: Vec::new(),
             equips: Vec::new(),
             stops: Vec::new(),
             agents: Vec::new(),
+            found: Vec::new(),
             wake_at: None,
             elected: snapshot.elected,
             quota: quota_trouble(runs),
@@ -90,14 +107,14 @@ impl<'a> Planner<'a> {
     /// Tends the agents that exist and their registrations.
     fn keep_up(&mut self) {
         let retire = self.policy.retire;
-        let patience = Patience {
-            start: self.policy.start_timeout,
-            idle: self.policy.idle_timeout,
-            retire,
-            identity: &self.policy.identity,
-            elected: self.elected,
-        };
         for pool in &mut self.pools {
+            let retire = retire || pool.policy.removed;
+            let patience = Patience {
+                idle: self.policy.idle_timeout,
+                retire,
+                identity: &self.policy.identity,
+                elected: self.elected,
+            };
             let survey = &pool.survey;
             let tallies = survey.templates.iter().zip(&survey.scales);
             let mut spare: Vec<u32> = tallies
@@ -108,7 +125,8 @@ impl<'a> Planner<'a> {
                     tally.spare.saturating_sub(scale.idle).min(tally.live.saturating_sub(scale.min))
                 })
                 .collect();
-            let upkeep = upkeep(&survey.sight, &mut spare, patience, self.now);
+            let upkeep = upkeep(&survey.sight, &mut spare, patience, pool.doubts, self.now);
+            self.found.extend(upkeep.found);
             self.equips.extend(upkeep.equips);
             self.stops.extend(upkeep.stops);
             self.agents.extend(upkeep.agents);
@@ -116,7 +134,12 @@ impl<'a> Planner<'a> {
             // Nothing is said of registrations when nobody looked at them.
             if survey.sight.knows_agents {
                 let Policy { installation: ours, organization, .. } = self.policy;
-                self.agents.extend(registrations(&survey.sight, ours, retire, self.now));
+                let (removed, found) = registrations(&survey.sight, ours, retire, pool.doubts);
+                self.agents.extend(removed);
+                if !found.is_empty() {
+                    self.wake_at = earliest(self.wake_at, Some(self.now + AGREE_AFTER));
+                }
+                self.found.extend(found);
                 self.agents.extend(if retire {
                     retire_placeholders(&pool.policy.name, ours, &survey.sight.roster)
                 } else {
@@ -184,6 +207,7 @@ impl<'a> Planner<'a> {
                 Verdict::AtMaximum { scope, limit, template }
             }
             Refusal::BackOff(Wait { until, attempt, reason }) => {
+                let until = self.by_our_clock(until);
                 self.wake_at = earliest(self.wake_at, Some(until));
                 Verdict::BackingOff { until, attempt, reason }
             }
@@ -191,11 +215,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// A moment of the host's clock as ours will show it.
+    fn by_our_clock(&self, moment: Timestamp) -> Timestamp {
+        self.now + moment.duration_since(self.host)
+    }
+
     fn unhealthy(&mut self, index: usize, template: usize, allowance: Allowance) -> Verdict {
         let template = self.pools[index].policy.templates[template].name.clone();
         match allowance {
             Allowance::Trouble { run, trouble } => Verdict::Trouble { run, trouble },
             Allowance::BackOff { until, failures, reason } => {
+                let until = self.by_our_clock(until);
                 self.wake_at = earliest(self.wake_at, Some(until));
                 Verdict::TemplateFails { template, until, failures, reason }
             }
@@ -211,6 +241,9 @@ impl<'a> Planner<'a> {
         if self.policy.retire {
             return Err(Refusal::Held(Verdict::Retiring));
         }
+        if pool.policy.removed {
+            return Err(Refusal::Held(Verdict::PoolRemoved));
+        }
         if let Some(Pause { reason, until, .. }) = pool.policy.pause_at(self.now).cloned() {
             return Err(Refusal::Held(Verdict::Paused { reason, until }));
         }
@@ -224,7 +257,11 @@ impl<'a> Planner<'a> {
                 return Err(Refusal::Limit(scope, limit));
             }
         }
-        let attempt = pool.next_attempt(template, purpose, self.now).map_err(Refusal::BackOff)?;
+        if let Some(reason) = &kind.registration_pending {
+            let (template, reason) = (kind.name.clone(), reason.clone());
+            return Err(Refusal::Held(Verdict::RegistrationPending { template, reason }));
+        }
+        let attempt = pool.next_attempt(template, purpose, self.host).map_err(Refusal::BackOff)?;
         pool.allow(template, self.quota.as_ref())?;
         let name = pool.names[template].name(purpose, attempt);
         self.starts.push(StartRun {
@@ -260,8 +297,9 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(self) -> Plan {
-        let Self { starts, equips, stops, agents, wake_at, .. } = self;
-        Plan { starts, equips, stops, agents, pools: self.pools.into_iter().map(PoolWork::finish).collect(), wake_at }
+        let Self { starts, equips, stops, agents, found, wake_at, .. } = self;
+        let pools = self.pools.into_iter().map(PoolWork::finish).collect();
+        Plan { starts, equips, stops, agents, pools, found, wake_at }
     }
 }
 

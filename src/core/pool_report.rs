@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Agent, AgentOwner, AgentReport, Code, Finding, HostKind, Installation, JobRequest, Pause, Policy, PoolPlan,
-    PoolPolicy, PoolReport, PoolSnapshot, PoolState, RequestId, RequestReport, Severity, Stage, TemplateReport,
+    PoolPolicy, PoolReport, PoolSnapshot, PoolState, Recipe, RequestId, RequestReport, Severity, Stage, TemplateReport,
     Verdict, VerdictReport,
     findings::{Causes, Since},
     placeholder::is_placeholder,
@@ -161,6 +161,15 @@ fn causes(view: &PoolView<'_>, verdicts: &HashMap<RequestId, (&Verdict, VerdictR
             (_, None) => {}
         }
     }
+    if view.pool.removed {
+        causes.verdict(&Verdict::PoolRemoved, &view.pool.name, view.host, 0);
+    }
+    for template in &view.pool.templates {
+        if let Some(reason) = &template.registration_pending {
+            let (template, reason) = (template.name.clone(), reason.clone());
+            causes.verdict(&Verdict::RegistrationPending { template, reason }, &view.pool.name, view.host, 0);
+        }
+    }
     if let Some((snapshot, plan)) = view.observed {
         for verdict in &plan.unfilled {
             causes.verdict(verdict, &view.pool.name, view.host, 0);
@@ -201,6 +210,19 @@ fn state(
     }
 }
 
+/// Why its agents get the right to work in no safer way. Processes of the orchestrator's own user can read what it can, however
+/// they were registered.
+fn registration_reason(host: HostKind, template: &super::AgentTemplate) -> Option<String> {
+    let is_open = host == HostKind::Local && template.recipe != Recipe::Token;
+    let open =
+        is_open.then_some("a pipeline step can read it all the same, because it runs as the orchestrator's user");
+    match (open, &template.recipe_reason) {
+        (Some(open), Some(reason)) => Some(format!("{open} ({reason})")),
+        (Some(open), None) => Some(open.to_owned()),
+        (None, reason) => reason.clone(),
+    }
+}
+
 fn templates(view: &PoolView<'_>, now: Timestamp) -> Vec<TemplateReport> {
     let runs = view.observed.map(|(snapshot, _)| snapshot.runs.as_slice()).unwrap_or_default();
     let live = |name: &str| count(runs.iter().filter(|run| run.is_live() && run.template == name).count());
@@ -209,7 +231,7 @@ fn templates(view: &PoolView<'_>, now: Timestamp) -> Vec<TemplateReport> {
         TemplateReport {
             name: template.name.clone(),
             registration: template.recipe.name().to_owned(),
-            registration_reason: template.recipe_reason.clone(),
+            registration_reason: registration_reason(view.host, template),
             live: live(&template.name),
             min: scale.min,
             idle: scale.idle,

@@ -69,7 +69,7 @@ impl RunReport {
             RunPhase::Succeeded(at) => (RunState::Succeeded, Some(*at), None),
             RunPhase::Failed(at, reason) => (RunState::Failed, Some(*at), Some(reason.as_str())),
             RunPhase::Live => match run.progress {
-                Progress::Pending => (RunState::Pending, None, None),
+                Progress::Queued | Progress::Pending => (RunState::Pending, None, None),
                 Progress::Placed => (RunState::Starting, None, None),
                 Progress::Running | Progress::Ended => (RunState::Running, None, None),
             },

@@ -2,7 +2,8 @@
 //! its agent template and its agent. They are put together once, so that no rule has to search for them.
 
 use super::{
-    Agent, JobRequest, PoolPolicy, PoolSnapshot, Run,
+    Agent, JobRequest, PoolPolicy, PoolSnapshot, Run, Timeouts, is_same_name,
+    lifecycle::{Evidence, Life},
     quick_hash::HashMap,
     roster::{Link, Roster},
 };
@@ -16,6 +17,10 @@ pub(super) struct Sight<'a> {
     pub(super) roster: Roster<'a>,
     /// Whether anybody looked at the agents.
     pub(super) knows_agents: bool,
+    /// What the lives of runs are read from.
+    pub(super) evidence: Evidence<'a>,
+    /// The times of runs whose template is no more.
+    timeouts: Timeouts,
 }
 
 /// One of our runs with what belongs to it.
@@ -32,8 +37,14 @@ pub(super) struct KnownRun<'a> {
 
 impl<'a> Sight<'a> {
     /// `expected` are runs of any pool that were not observed and count as if they had been.
-    pub(super) fn of(policy: &'a PoolPolicy, observed: &'a PoolSnapshot, expected: &'a [Run]) -> Self {
-        let expected = expected.iter().filter(|run| run.pool == observed.pool);
+    pub(super) fn of(
+        policy: &'a PoolPolicy,
+        observed: &'a PoolSnapshot,
+        expected: &'a [Run],
+        evidence: Evidence<'a>,
+        timeouts: Timeouts,
+    ) -> Self {
+        let expected = expected.iter().filter(|run| is_same_name(&run.pool, &observed.pool));
         let runs: Vec<&Run> = observed.runs.iter().chain(expected).collect();
         let (roster, links) = Roster::of(observed, &runs);
         let templates: HashMap<&str, usize> =
@@ -48,7 +59,7 @@ impl<'a> Sight<'a> {
         };
         let runs = runs.into_iter().zip(links).enumerate().map(known).collect();
         let knows_agents = observed.agents.is_some();
-        Self { policy, requests: &observed.requests, runs, by_template, roster, knows_agents }
+        Self { policy, requests: &observed.requests, runs, by_template, roster, knows_agents, evidence, timeouts }
     }
 
     /// The runs that have not ended.
@@ -59,6 +70,12 @@ impl<'a> Sight<'a> {
     /// Whether its agent has a job request.
     pub(super) fn is_at_work(&self, known: &KnownRun<'_>) -> bool {
         known.agent.map_or(known.is_unseen_at_work, |agent| self.roster.is_taken(agent))
+    }
+
+    /// What is to be said of the life of a live run.
+    pub(super) fn life(&self, known: &KnownRun<'_>) -> Life {
+        let timeouts = known.template.map_or(&self.timeouts, |index| &self.policy.templates[index].timeouts);
+        self.evidence.life(known.run, known.agent, self.is_at_work(known), timeouts)
     }
 
     /// The runs of one template, of any revision.

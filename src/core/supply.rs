@@ -35,7 +35,7 @@ pub(super) struct Tally {
     pub(super) live: u32,
     /// Not ended and not online yet.
     pub(super) starting: u32,
-    /// The agent has ended, and its run has yet to say how.
+    /// The agent has ended or taken its registration back, and its run has yet to say how it came out.
     pub(super) undecided: u32,
     /// Idle or starting, and not needed by a waiting request.
     pub(super) spare: u32,
@@ -52,6 +52,15 @@ impl Tally {
             self.first_free_slot += 1;
         }
         self.first_free_slot
+    }
+
+    /// The first one after `slot` that is not in use.
+    pub(super) fn free_slot_after(&self, slot: u32) -> u32 {
+        let mut next = slot + 1;
+        while self.slots.contains(&next) {
+            next += 1;
+        }
+        next
     }
 }
 

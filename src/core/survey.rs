@@ -1,13 +1,12 @@
 //! One pool taken stock of: what each of our agents is doing, and which waiting requests nobody is free for.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{
-    AgentTemplate, Counts, Demand, JobRequest, Purpose, RequestId, Scale, Stage, Verdict,
+    AgentTemplate, Counts, Demand, JobRequest, Progress, Purpose, RequestId, Scale, Stage, Verdict,
     classes::Classes,
     demand_sets::{DemandSets, SetId},
+    lifecycle::State,
     matching::assign,
     placeholder::{Learned, learned},
     quick_hash::{HashMap, HashSet},
@@ -99,9 +98,9 @@ impl<'a> Survey<'a> {
     }
 
     /// Matches the open requests to free agents. What is left over is open on one side and spare on the other.
-    pub(super) fn match_supply(&mut self, start_timeout: Duration, now: Timestamp) {
+    pub(super) fn match_supply(&mut self) {
         let demands = std::mem::take(&mut self.demands);
-        let mut supply = self.supply(&demands, start_timeout, now);
+        let mut supply = self.supply(&demands);
         supply.keep_wanted_idle(self.scales.iter().map(|scale| scale.idle));
 
         // A request whose own agent is free keeps it, so that the others are the ones that get new agents and names.
@@ -144,17 +143,22 @@ impl<'a> Survey<'a> {
         self.demands = demands;
     }
 
-    /// The requests whose own agent has trouble starting. They are told so, although the agent may still come.
+    /// The requests whose own agent has trouble starting, or waits in a queue. They are told so, although it may still come.
     fn troubled(&self) -> HashMap<RequestId, Verdict> {
         let troubled = self.sight.live().filter_map(|KnownRun { run, .. }| {
-            let (Purpose::Request(id), Some(trouble)) = (run.purpose, run.trouble.clone()) else { return None };
-            Some((id, Verdict::Trouble { run: run.name.clone(), trouble }))
+            let Purpose::Request(id) = run.purpose else { return None };
+            let name = || run.name.clone();
+            match &run.trouble {
+                Some(trouble) => Some((id, Verdict::Trouble { run: name(), trouble: trouble.clone() })),
+                None if run.progress == Progress::Queued => Some((id, Verdict::HeldByQueue { run: name() })),
+                None => None,
+            }
         });
         troubled.collect()
     }
 
     /// The agents that can take a request, ours and others', and the tally of ours.
-    fn supply<'s>(&mut self, demands: &'s DemandSets<'a>, start_timeout: Duration, now: Timestamp) -> Supply<'s, 'a> {
+    fn supply<'s>(&mut self, demands: &'s DemandSets<'a>) -> Supply<'s, 'a> {
         let Self { sight, counts, templates, learned, .. } = self;
         let mut supply = Supply::new(demands);
         let will_satisfy = |template: usize| {
@@ -185,11 +189,15 @@ impl<'a> Survey<'a> {
                     }
                 }
                 _ => {
-                    counts.starting += 1;
+                    let life = sight.life(known);
+                    // One that took its registration back came online long ago.
+                    let is_finishing = life.state == State::Finishing;
+                    counts.starting += u32::from(!is_finishing);
                     if let Some(template) = template {
-                        templates[template].starting += 1;
+                        let tally = &mut templates[template];
+                        *(if is_finishing { &mut tally.undecided } else { &mut tally.starting }) += 1;
                     }
-                    if now < run.created_at + start_timeout {
+                    if life.may_serve {
                         supply.add_starting(template, run.purpose, will_satisfy);
                     }
                 }

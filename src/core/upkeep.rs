@@ -1,7 +1,8 @@
 //! What has to be done to agents that exist: fencing the busy, taking back the needless, clearing away the dead.
 //!
-//! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when a later look
-//! finds it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none.
+//! No rule here ever ends a run whose agent has a job request. An idle one is disabled first; only when later looks
+//! find it disabled and still without a request is it ended, since Azure DevOps gives a disabled agent none. Whatever is ended,
+//! two looks agree on it ([`Look::agrees`](super::memory::Look::agrees)).
 
 use std::{cell::OnceCell, time::Duration};
 
@@ -10,16 +11,12 @@ use jiff::Timestamp;
 use super::{
     Agent, AgentAction, AgentChange, AgentId, AgentRef, DeregisterReason, DisableReason, EquipRun, Held, Installation,
     JobRequest, Progress, Purpose, Recipe, RequestId, Run, Stage, StopReason, StopRun,
+    lifecycle::{Evidence, Life, State},
+    memory::{AGREE_AFTER, Ending, Found},
     placeholder::is_placeholder,
     quick_hash::{HashMap, HashSet},
     sight::{KnownRun, Sight},
 };
-
-/// After its job request an agent has this long to report and end; a container that goes on is stuck.
-const HANGS_AFTER: Duration = Duration::from_secs(300);
-
-/// What goes on beside an ended agent (a sidecar) has this long to notice.
-const SIDECAR_GRACE: Duration = Duration::from_secs(30);
 
 /// Whoever makes a run ready has this long for it: longer than all the calls that it takes.
 const HOLDS_FOR: Duration = Duration::from_secs(60);
@@ -37,6 +34,8 @@ pub(super) struct Upkeep {
     pub(super) equips: Vec<EquipRun>,
     pub(super) stops: Vec<StopRun>,
     pub(super) agents: Vec<AgentAction>,
+    /// What another look has to find again.
+    pub(super) found: Vec<Found>,
     /// When time alone makes the next thing due.
     pub(super) wake_at: Option<Timestamp>,
 }
@@ -44,7 +43,6 @@ pub(super) struct Upkeep {
 /// How long things may take.
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
-    pub(super) start: Duration,
     pub(super) idle: Duration,
     /// Whatever is not at work has to go.
     pub(super) retire: bool,
@@ -54,9 +52,23 @@ pub(super) struct Patience<'a> {
     pub(super) elected: bool,
 }
 
+/// Which lists have shrunk so suddenly that nothing follows from what they leave out.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Doubts {
+    pub(super) agents: bool,
+    pub(super) requests: bool,
+    pub(super) runs: bool,
+}
+
 /// What has to be done in one pool. `spare` holds, for each template, how many agents more there are than anybody
 /// needs; it is used up by those that are taken back.
-pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience<'_>, now: Timestamp) -> Upkeep {
+pub(super) fn upkeep(
+    sight: &Sight<'_>,
+    spare: &mut [u32],
+    patience: Patience<'_>,
+    doubts: Doubts,
+    now: Timestamp,
+) -> Upkeep {
     let mut upkeep = Upkeep::default();
     let mut live: Vec<&KnownRun<'_>> = sight.live().collect();
     // Of several needless ones, those go first that came last: they have cost the least.
@@ -79,7 +91,7 @@ pub(super) fn upkeep(sight: &Sight<'_>, spare: &mut [u32], patience: Patience<'_
     }
     for known in live {
         let (waiting, received, doubtful, run) = (&waiting, &received, &*doubtful, known.run);
-        let keeper = Keeper { sight, waiting, received, doubtful, patience, now, known, run };
+        let keeper = Keeper { sight, waiting, received, doubtful, patience, doubts, now, known, run };
         keeper.tend(&mut upkeep, spare);
     }
     upkeep
@@ -104,6 +116,7 @@ struct Keeper<'a> {
     /// For each template how many of its agents may have gone.
     doubtful: &'a [u32],
     patience: Patience<'a>,
+    doubts: Doubts,
     now: Timestamp,
     known: &'a KnownRun<'a>,
     run: &'a Run,
@@ -128,23 +141,20 @@ impl Keeper<'_> {
         if is_unseen_at_work {
             return;
         }
-        if let Some(ended_at) = self.run.agent_ended_at {
-            self.stop_at(ended_at + SIDECAR_GRACE, StopReason::AgentEnded, upkeep);
-            return;
-        }
-        match agent {
-            Some(agent) if agent.last_finished_at.is_some() => {
-                let finished_at = agent.last_finished_at.unwrap_or(self.run.created_at);
-                if !agent.online || !agent.enabled {
-                    self.stop_at(finished_at + HANGS_AFTER, StopReason::Hangs, upkeep);
-                } else if self.is_due(finished_at + HANGS_AFTER, upkeep) {
+        let life = self.sight.life(self.known);
+        match (life.state, agent) {
+            (State::Busy | State::Ended, _) => {}
+            (State::Idle, Some(agent)) => self.take_back(agent, template, upkeep, spare),
+            (State::Done, Some(agent)) if agent.online && agent.enabled => {
+                self.wake_in(life.due_in, upkeep);
+                if life.overdue.is_some() {
                     // Its request was cancelled before it was fenced; it may be given another one at any moment.
+                    let finished_at = agent.last_finished_at.unwrap_or(self.run.created_at);
                     self.disable(agent, DisableReason::IdleSince(finished_at), upkeep);
                 }
             }
-            Some(agent) if agent.online && !agent.enabled => self.stop(StopReason::TakenBack, upkeep),
-            Some(agent) if agent.online => self.take_back(agent, template, upkeep, spare),
-            _ => self.starting(agent, template, upkeep, spare),
+            (State::Sidecar | State::Done | State::Disabled, _) => self.end_if_overdue(life, upkeep),
+            _ => self.starting(life, agent, template, upkeep, spare),
         }
     }
 
@@ -160,8 +170,8 @@ impl Keeper<'_> {
         {
             return;
         }
-        let Run { name, pool, template, .. } = self.run;
-        let (name, pool, template) = (name.clone(), pool.clone(), template.clone());
+        let Run { name, template, .. } = self.run;
+        let (name, pool, template) = (name.clone(), self.sight.policy.name.clone(), template.clone());
         upkeep.equips.push(EquipRun { name, pool, template, held: held.clone() });
     }
 
@@ -184,20 +194,29 @@ impl Keeper<'_> {
         }
         let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0) else { return };
         *spare -= 1;
-        let since = agent.status_changed_at.unwrap_or(self.run.created_at).max(self.run.created_at);
-        if self.is_due(since + self.patience.idle, upkeep) {
+        let since = agent.status_changed_at.or(agent.created_at).unwrap_or(self.sight.evidence.azure_devops);
+        let idles_for = self.sight.evidence.azure_devops.duration_since(since);
+        let left = jiff::SignedDuration::try_from(self.patience.idle).unwrap_or(jiff::SignedDuration::MAX) - idles_for;
+        let left = Duration::try_from(left).ok().filter(|left| !left.is_zero());
+        self.wake_in(left, upkeep);
+        if left.is_none() {
             self.disable(agent, DisableReason::IdleSince(since), upkeep);
         }
     }
 
-    fn starting(&self, agent: Option<&Agent>, template: Option<usize>, upkeep: &mut Upkeep, spare: &mut [u32]) {
-        let lost_at = agent.and_then(|agent| agent.status_changed_at);
-        let since = lost_at.unwrap_or(self.run.created_at).max(self.run.created_at);
-        let trouble = self.run.trouble.as_ref().map(|trouble| trouble.message.clone());
-        if self.is_due(since + self.patience.start, upkeep) {
-            self.stop(StopReason::NeverCame(trouble), upkeep);
+    fn starting(
+        &self,
+        life: Life,
+        agent: Option<&Agent>,
+        template: Option<usize>,
+        upkeep: &mut Upkeep,
+        spare: &mut [u32],
+    ) {
+        if life.overdue.is_some() {
+            self.end_if_overdue(life, upkeep);
             return;
         }
+        self.wake_in(life.due_in, upkeep);
         let outdated = template.is_none_or(|index| self.sight.policy.templates[index].revision != self.run.revision);
         let is_spare = |spare: u32| template.is_some_and(|index| spare > self.doubtful[index]);
         let gone = |spare| {
@@ -206,13 +225,16 @@ impl Keeper<'_> {
         };
         // The registration of a just-in-time agent comes before its place.
         let registered = agent.is_some() && self.run.recipe != Recipe::JustInTime;
-        let unplaced = !registered && self.run.progress == Progress::Pending;
+        let unplaced = !registered && matches!(life.state, State::Queued | State::Held | State::Unplaced);
         if let Some(spare) = template.map(|index| &mut spare[index]).filter(|spare| **spare > 0)
             && unplaced
             && (outdated || gone(*spare))
         {
             *spare -= 1;
-            self.stop(StopReason::NotNeeded, upkeep);
+            // A request that is left out of a list may wait all the same.
+            if !self.doubts.requests {
+                self.end(Ending::NotNeeded, life.state, upkeep);
+            }
         }
     }
 
@@ -229,16 +251,52 @@ impl Keeper<'_> {
         self.now >= moment
     }
 
-    fn stop_at(&self, moment: Timestamp, reason: StopReason, upkeep: &mut Upkeep) {
-        if self.is_due(moment, upkeep) {
-            self.stop(reason, upkeep);
+    fn wake_in(&self, left: Option<Duration>, upkeep: &mut Upkeep) {
+        if let Some(moment) = left.and_then(|left| self.now.checked_add(left).ok()) {
+            upkeep.wake_at = Some(upkeep.wake_at.map_or(moment, |earlier| earlier.min(moment)));
         }
     }
 
-    fn stop(&self, reason: StopReason, upkeep: &mut Upkeep) {
+    fn end_if_overdue(&self, life: Life, upkeep: &mut Upkeep) {
+        self.wake_in(life.due_in, upkeep);
+        if let Some(ending) = life.overdue {
+            self.end(ending, life.state, upkeep);
+        }
+    }
+
+    /// Ends the run if an earlier look found the same, and none has reason to doubt this one.
+    fn end(&self, ending: Ending, state: State, upkeep: &mut Upkeep) {
+        if self.doubts.agents {
+            return;
+        }
+        let (name, pool) = (self.run.name.clone(), self.sight.policy.name.clone());
+        upkeep.found.push(Found::Run { pool: pool.clone(), name: name.clone(), ending });
+        if !self.sight.evidence.look.agrees(self.run, ending) {
+            self.wake_in(Some(AGREE_AFTER), upkeep);
+            return;
+        }
         // An agent that has the organization's token takes itself back.
         let agent = self.known.agent.filter(|_| self.run.recipe != Recipe::Token).map(reference);
-        upkeep.stops.push(StopRun { name: self.run.name.clone(), pool: self.run.pool.clone(), reason, agent });
+        upkeep.stops.push(StopRun { name, pool, reason: self.reason(ending, state), agent });
+    }
+
+    fn reason(&self, ending: Ending, state: State) -> StopReason {
+        let trouble = || self.run.trouble.as_ref().map(|trouble| trouble.message.clone());
+        let step = match state {
+            State::Queued => Some("a queue of the cluster held it"),
+            State::Unplaced => Some("no place was found for it"),
+            State::Placed => Some("its container did not start: the image was still pulled, or a volume mounted"),
+            _ => None,
+        };
+        match ending {
+            Ending::NotNeeded => StopReason::NotNeeded,
+            Ending::TakenBack => StopReason::TakenBack,
+            Ending::NeverCame => StopReason::NeverCame(trouble().or(step.map(str::to_owned))),
+            Ending::NeverReady => StopReason::NeverReady,
+            Ending::NeverRegistered => StopReason::NeverRegistered,
+            Ending::AgentEnded => StopReason::AgentEnded,
+            Ending::Hangs => StopReason::Hangs,
+        }
     }
 
     fn disable(&self, agent: &Agent, reason: DisableReason, upkeep: &mut Upkeep) {
@@ -253,13 +311,17 @@ pub(super) fn registrations(
     sight: &Sight<'_>,
     installation: &Installation,
     retire: bool,
-    now: Timestamp,
-) -> Vec<AgentAction> {
-    let mut actions = Vec::new();
+    doubts: Doubts,
+) -> (Vec<AgentAction>, Vec<Found>) {
+    let (mut actions, mut found) = (Vec::new(), Vec::new());
+    if doubts.agents {
+        return (actions, found);
+    }
+    let Evidence { azure_devops, look, .. } = sight.evidence;
     for (agent, run) in sight.roster.agents_and_runs() {
         let ours = || agent.installation() == Some(installation.id());
         let after = if agent.is_registered_in_its_place() { SWEEP_OURS_AFTER } else { SWEEP_AFTER };
-        let old = || retire || agent.created_at.is_some_and(|created_at| now >= created_at + after);
+        let old = || retire || agent.created_at.is_some_and(|created_at| azure_devops >= created_at + after);
         let reason = match run {
             Some(run) if run.is_live() => continue,
             Some(_) => DeregisterReason::Ended,
@@ -273,10 +335,20 @@ pub(super) fn registrations(
         if is_placeholder(agent) || sight.roster.is_taken(agent) {
             continue;
         }
+        if reason == DeregisterReason::LeftBehind {
+            // The list of runs may have left out the one that it belongs to.
+            if doubts.runs {
+                continue;
+            }
+            found.push(Found::Registration { pool: sight.policy.name.clone(), agent: agent.id });
+            if !look.agrees_on_registration(agent.id) {
+                continue;
+            }
+        }
         let change = AgentChange::Deregister(reference(agent), reason);
         actions.push(AgentAction { pool: sight.policy.name.clone(), change });
     }
-    actions
+    (actions, found)
 }
 
 fn reference(agent: &Agent) -> AgentRef {

@@ -23,6 +23,11 @@ pub enum Verdict {
         /// Its agent template.
         template: String,
     },
+    /// An agent was started for it, and a queue of the cluster holds it.
+    HeldByQueue {
+        /// The run's name.
+        run: String,
+    },
     /// Only a certain agent can serve it; that is not ours to start.
     Pinned,
     /// No agent template of the pool satisfies one of its demands.
@@ -48,6 +53,15 @@ pub enum Verdict {
     },
     /// This installation is being uninstalled.
     Retiring,
+    /// The configuration has its pool no more.
+    PoolRemoved,
+    /// It is not known yet whether agents of its template can be registered just in time, and none gets a token meanwhile.
+    RegistrationPending {
+        /// The agent template.
+        template: String,
+        /// Why that is not known.
+        reason: String,
+    },
     /// The organization's parallel jobs are used up, so that another agent would only idle.
     ParallelJobs {
         /// Their tag, `Private` or `Public`.
@@ -138,6 +152,9 @@ impl fmt::Display for Verdict {
             Self::Assigned { agent } => write!(f, "assigned to agent {agent}"),
             Self::Covered => f.write_str("an agent is free for it or starting"),
             Self::Starting { run, template } => write!(f, "starting agent {run} from template {template}"),
+            Self::HeldByQueue { run } => {
+                write!(f, "the agent that was started for it ({run}) is suspended: a queue of the cluster holds it")
+            }
             Self::Pinned => f.write_str("only one certain agent can serve it"),
             Self::NoTemplate { demand } => write!(f, "no agent template satisfies the demand \"{demand}\""),
             Self::AtMaximum { scope, limit, .. } => write!(f, "at the maximum of {limit} agents of the {scope}"),
@@ -149,6 +166,12 @@ impl fmt::Display for Verdict {
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
             }
             Self::Retiring => f.write_str("kubectl-ado is being uninstalled and starts no more agents"),
+            Self::PoolRemoved => {
+                f.write_str("the configuration does not have the pool any more, so no agents are started in it")
+            }
+            Self::RegistrationPending { template, reason } => {
+                write!(f, "agents of template {template} wait until it is known how to register them: {reason}")
+            }
             Self::ParallelJobs { tag, total } => {
                 write!(f, "all {total} parallel jobs ({tag}) of the organization are in use")
             }

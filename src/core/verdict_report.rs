@@ -1,6 +1,10 @@
 //! A verdict as the status document has it: one word, its code, its evidence and the line that mends it.
 
-use super::{Code, HostKind, LimitScope, TroubleKind, Verdict, VerdictReport};
+use super::{Code, HostKind, LimitScope, TroubleKind, Verdict, VerdictReport, shell_operand, shell_word};
+
+/// What to do where it is not known how to register agents, or where they get a token.
+pub const REGISTRATION_FIX: &str =
+    "it is tried again by itself; set registration to just-in-time or token in ado.yaml to decide it";
 
 /// A host's own words may be long; what matters stands at their beginning.
 const LONGEST_MESSAGE: usize = 600;
@@ -12,7 +16,7 @@ impl Verdict {
         let code = self.code();
         let reason = code.map_or_else(|| self.word(), Code::reason);
         let run = match self {
-            Self::Starting { run, .. } | Self::Trouble { run, .. } => Some(run.clone()),
+            Self::Starting { run, .. } | Self::Trouble { run, .. } | Self::HeldByQueue { run } => Some(run.clone()),
             _ => None,
         };
         let until = match self {
@@ -34,11 +38,14 @@ impl Verdict {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         Some(match self {
-            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } => return None,
+            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } | Self::HeldByQueue { .. } => return None,
             Self::Pinned => Code::Pinned,
             Self::NoTemplate { .. } => Code::UnsatisfiedDemand,
             Self::AtMaximum { .. } => Code::AtMaximum,
-            Self::Paused { .. } | Self::Retiring => Code::Paused,
+            Self::Paused { .. } => Code::Paused,
+            Self::Retiring => Code::Retiring,
+            Self::PoolRemoved => Code::PoolRemoved,
+            Self::RegistrationPending { .. } => Code::RegistrationPending,
             Self::ParallelJobs { .. } => Code::ParallelJobsUsedUp,
             Self::Trouble { trouble, .. } => trouble.kind.code(),
             Self::TryingOut { .. } => Code::TryingOut,
@@ -51,6 +58,7 @@ impl Verdict {
         match self {
             Self::Assigned { .. } => "Assigned",
             Self::Starting { .. } => "Starting",
+            Self::HeldByQueue { .. } => "HeldByQueue",
             _ => "Covered",
         }
     }
@@ -59,11 +67,7 @@ impl Verdict {
     pub(super) fn cause(&self) -> String {
         match self {
             Self::Trouble { run, trouble } => {
-                format!(
-                    "{}: {}",
-                    trouble.kind,
-                    shortened(&trouble.message.replace(run.as_str(), "the agent"), LONGEST_MESSAGE)
-                )
+                format!("{}: {}", trouble.kind, shortened(&of_any_run(&trouble.message, run), LONGEST_MESSAGE))
             }
             Self::TemplateFails { template, reason, .. } => {
                 format!(
@@ -79,12 +83,22 @@ impl Verdict {
     }
 
     pub(super) fn fix(&self, pool: &str, host: HostKind) -> Option<String> {
-        let pool = path_segment(pool);
+        let (name, pool) = (pool, path_segment(pool));
         let in_cluster = host == HostKind::Kubernetes;
         let line = match self {
-            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } | Self::TryingOut { .. } | Self::Retiring => {
-                return None;
+            Self::Assigned { .. } | Self::Covered | Self::Starting { .. } | Self::TryingOut { .. } => return None,
+            Self::Retiring if in_cluster => {
+                "kubectl ado resume --all takes the uninstall back; kubectl ado uninstall goes on with it".to_owned()
             }
+            Self::PoolRemoved => {
+                "put the pool back into the configuration, or let other agents of it serve the job".to_owned()
+            }
+            Self::RegistrationPending { .. } => REGISTRATION_FIX.to_owned(),
+            Self::Retiring => return None,
+            Self::HeldByQueue { run } if in_cluster => {
+                format!("look at why it waits: kubectl get workloads,jobs | grep {run}")
+            }
+            Self::HeldByQueue { .. } => return None,
             Self::Pinned => "bring the agent that the job names online, or take the demand for Agent.Name out of the \
                              pipeline"
                 .to_owned(),
@@ -106,7 +120,7 @@ impl Verdict {
                     (false, _) => format!("set {path} in ado.yaml to {more}"),
                 }
             }
-            Self::Paused { .. } => format!("kubectl ado resume {}", shell_word(pool.trim_matches('"'))),
+            Self::Paused { .. } => format!("kubectl ado resume {}", shell_operand(name)),
             Self::ParallelJobs { .. } => {
                 let ignore = match in_cluster {
                     true => "kubectl ado config set limits.respectParallelJobs=false",
@@ -119,7 +133,7 @@ impl Verdict {
                 host.last_words().unwrap_or_default().to_owned()
             }
             Self::TemplateFails { .. } | Self::BackingOff { .. } => {
-                format!("kubectl ado logs --pool {}", shell_word(pool.trim_matches('"')))
+                format!("kubectl ado logs --pool={}", shell_word(name))
             }
         };
         Some(line)
@@ -182,13 +196,20 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 /// A name as `config set` takes it in a path.
 fn path_segment(name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
-    if plain { name.to_owned() } else { format!("\"{name}\"") }
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
-/// A word that a shell takes as it stands.
-fn shell_word(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_.=/:,".contains(c));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+/// A message about one run as it would read for any other. In quotes the name of a run begins that of its pod, which the kubelet
+/// follows up with the namespace and a uid.
+fn of_any_run(message: &str, run: &str) -> String {
+    let quoted = format!("\"{run}");
+    let mut words = message.split(&quoted);
+    let mut text = words.next().unwrap_or_default().to_owned();
+    for rest in words {
+        text.push_str("the agent");
+        text.push_str(rest.split_once('"').map_or(rest, |(_, rest)| rest));
+    }
+    text.replace(run, "the agent")
 }
 
 #[cfg(test)]
@@ -218,6 +239,8 @@ mod tests {
             at(LimitScope::Installation),
             Verdict::Paused { reason: Some("release".into()), until: Some(until) },
             Verdict::Retiring,
+            Verdict::PoolRemoved,
+            Verdict::RegistrationPending { template: "t".into(), reason: "no answer".into() },
             Verdict::ParallelJobs { tag: "Private".into(), total: 1 },
             Verdict::TryingOut { limit: 4, template: "t".into() },
             Verdict::TemplateFails { template: "t".into(), until, failures: 3, reason: "exit code 1".into() },
@@ -233,10 +256,23 @@ mod tests {
             let report = verdict.report("Linux", HostKind::Kubernetes);
             assert!(!report.reason.contains(' ') && report.reason.starts_with(char::is_uppercase), "{report:?}");
             assert!(!report.message.is_empty() && !report.message.contains("  "), "{report:?}");
-            let may_lack_a_fix = matches!(verdict, Verdict::Retiring | Verdict::TryingOut { .. });
+            let may_lack_a_fix = matches!(verdict, Verdict::TryingOut { .. });
             assert_eq!(report.fix.is_some(), report.code.is_some() && !may_lack_a_fix, "{report:?}");
             assert!(!report.fix.as_deref().unwrap_or_default().contains("  "), "{report:?}");
         }
+    }
+
+    #[test]
+    fn the_same_trouble_of_two_pods_has_one_cause() {
+        let cause = |run: &str, pod: &str, uid: &str| {
+            let message = format!(
+                "CreateContainerConfigError: image will run as root (pod: \"{run}-{pod}_ado({uid})\", container: agent); see {run}"
+            );
+            Verdict::Trouble { run: run.into(), trouble: Trouble { kind: TroubleKind::Refused, message } }.cause()
+        };
+        let one = cause("agent-job-tie7a-42jph", "r4jhf", "ca1626ad-f438");
+        assert_eq!(one, cause("agent-job-tie7a-ykx33", "fqglx", "2cbde581-9314"));
+        assert!(one.ends_with("(pod: the agent, container: agent); see the agent"), "{one}");
     }
 
     #[test]

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     azure::OrganizationToken,
-    cluster::{Access, connect},
+    clock::ServerClock,
+    cluster::{Access, connect_by},
     config::{Config, HostConfig, KubernetesConfig, LocalConfig},
-    core::{EquipRun, HostKind, Installation, Run, StartRun, StopRun},
+    core::{EquipRun, HostKind, Installation, LeaseView, Run, StartRun, StopRun},
 };
 
 /// A place where agents run.
@@ -66,10 +67,13 @@ impl Host {
         identity: &str,
         token: OrganizationToken,
     ) -> Result<Reached, HostError> {
-        let client =
-            connect(&Access::default()).await.map_err(|error| kubernetes::refused(error, &settings.namespace))?;
+        let clock = ServerClock::default();
+        let client = connect_by(&Access::default(), &clock)
+            .await
+            .map_err(|error| kubernetes::refused(error, &settings.namespace))?;
         let installation = kubernetes::prepare(&client, settings, config.installation_id.as_deref()).await?;
-        let host = KubernetesHost::new(client, config, settings, installation.clone(), token)?.known_as(identity);
+        let host =
+            KubernetesHost::new(client, config, settings, installation.clone(), token)?.known_as(identity).by(clock);
         let problems = host.apply_documents().await;
         Ok(Reached {
             warnings: host.warnings().to_vec(),
@@ -183,6 +187,22 @@ impl AgentHost for Host {
             Self::Kubernetes(host) => host.mark_busy(names).await,
             Self::ContainerInstances(host) => host.mark_busy(names).await,
             Self::Local(host) => host.mark_busy(names).await,
+        }
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<LeaseView>, HostError> {
+        match self {
+            Self::Kubernetes(host) => host.lease(name).await,
+            Self::ContainerInstances(host) => host.lease(name).await,
+            Self::Local(host) => host.lease(name).await,
+        }
+    }
+
+    fn clock(&self) -> ServerClock {
+        match self {
+            Self::Kubernetes(host) => host.clock(),
+            Self::ContainerInstances(host) => host.clock(),
+            Self::Local(host) => host.clock(),
         }
     }
 

@@ -14,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 
-use crate::core::{EquipRun, Run, StartRun, StopRun};
+use crate::{
+    clock::ServerClock,
+    core::{EquipRun, LeaseView, Run, StartRun, StopRun},
+};
 
 /// The files that an agent has in its root, by their names.
 pub type AgentFiles = BTreeMap<&'static str, SecretString>;
@@ -52,6 +55,12 @@ pub trait AgentHost {
     /// Ends a run that was seen. Repeating it is harmless: what is gone already is success, and so is another run that
     /// has taken its name, which is left alone.
     async fn stop(&self, run: &StopRun) -> Result<(), HostError>;
+
+    /// The clock that the stamps of runs are made by. Our own where that is this machine's, and until an answer was seen.
+    fn clock(&self) -> ServerClock;
+
+    /// The Lease of that name, which a [run](Run::lease) was started under. A host whose runs name none has none.
+    async fn lease(&self, name: &str) -> Result<Option<LeaseView>, HostError>;
 
     /// Puts away what ended runs left behind and what no run needs any more. `runs` is what [`AgentHost::runs`] last
     /// said. Called after each pass; cheap when there is nothing to do.

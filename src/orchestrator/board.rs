@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{events::TroubledRun, facts::Facts, summary::Transitions};
 use crate::core::{
-    Agent, Code, Condition, Control, Finding, HostKind, Plan, Policy, PoolPlan, PoolSnapshot, Report, Since, Trouble,
+    Agent, Code, Condition, Control, Finding, HostKind, Policy, PoolPlan, PoolPolicy, PoolSnapshot, Report, Since,
+    Trouble, shell_word,
 };
 
 /// What the loop knows, and what is asked of it.
@@ -41,12 +42,18 @@ pub(super) struct Known {
     pub(super) pools: BTreeMap<String, Seen>,
     /// What keeps the host from answering; `None` while it answers.
     pub(super) host: Option<Finding>,
+    /// That clocks differ.
+    pub(super) clocks: Option<Finding>,
     /// Whether the host was ever asked.
     pub(super) host_asked: bool,
     /// Why a changed configuration is not used.
     pub(super) config: Option<Finding>,
     /// Why what people ask is not known.
     pub(super) control: Option<Finding>,
+    /// Why agents are not registered just in time.
+    pub(super) trial: Option<Finding>,
+    /// Why what has ended is not put away.
+    pub(super) tidying: Option<Finding>,
     pub(super) since: Since,
     pub(super) transitions: Transitions,
 }
@@ -58,8 +65,12 @@ pub(super) struct Seen {
     pub(super) agents: Option<Vec<Agent>>,
     pub(super) polled_at: Option<Timestamp>,
     pub(super) failure: Option<Finding>,
-    /// Why registrations are not changed.
-    pub(super) registration: Option<Finding>,
+    /// By kind of change: why registrations are not changed.
+    pub(super) registration: BTreeMap<&'static str, Finding>,
+    /// What takes so long that job requests wait for it.
+    pub(super) delays: Vec<Finding>,
+    /// That the pool of this name is another one now, and when that was seen.
+    pub(super) replaced: Option<(Finding, Timestamp)>,
     /// By agent template: why no agents of it are started.
     pub(super) refusals: BTreeMap<String, Finding>,
     /// The last agent that did not come online in time, and when it was given up.
@@ -82,6 +93,14 @@ impl Default for Board {
 }
 
 impl Board {
+    /// A board of a policy that is served, for those who run the loop without the rest of `serve`.
+    #[must_use]
+    pub fn serving(policy: &Policy) -> Self {
+        let board = Self::default();
+        board.serves(policy, Facts::default());
+        board
+    }
+
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +135,9 @@ impl Board {
             known.pools.retain(|name, _| policy.pools.iter().any(|pool| pool.name == *name));
             for pool in &policy.pools {
                 let seen = known.pools.entry(pool.name.clone()).or_default();
-                (seen.failure, seen.registration) = (None, None);
+                seen.failure = None;
+                seen.registration.clear();
+                seen.delays.clear();
                 seen.refusals.clear();
             }
             known.policy = Some(policy.clone());
@@ -127,10 +148,61 @@ impl Board {
     /// How the agents of each template get the right to work has changed.
     pub(super) fn registers(&self, policy: &Policy) {
         self.change(|known| {
-            if let Some(known) = &mut known.policy {
-                known.pools.clone_from(&policy.pools);
+            let Known { policy: known, pools, .. } = known;
+            if let Some(known) = known {
+                known.pools = policy.pools.iter().filter(|pool| pools.contains_key(&pool.name)).cloned().collect();
             }
         });
+    }
+
+    /// Nothing is left in a pool that the configuration does not have any more.
+    pub(super) fn forgets(&self, pool: &str) {
+        self.change(|known| {
+            known.pools.remove(pool);
+            if let Some(policy) = &mut known.policy {
+                policy.pools.retain(|kind| kind.name != pool);
+            }
+        });
+    }
+
+    /// Takes on a pool that the configuration does not have, to show what becomes of it.
+    pub(super) fn winds_up(&self, pool: &PoolPolicy) {
+        self.change(|known| {
+            known.pools.insert(pool.name.clone(), Seen::default());
+            if let Some(policy) = &mut known.policy {
+                policy.pools.push(pool.clone());
+            }
+        });
+    }
+
+    /// Whether anything is known of a pool.
+    pub(super) fn shows(&self, pool: &str) -> bool {
+        self.known().pools.contains_key(pool)
+    }
+
+    /// Why agents are not registered just in time, where the organization refuses that.
+    pub(super) fn trial(&self, finding: Option<Finding>) {
+        self.change(|known| known.trial = finding);
+    }
+
+    /// What takes so long in a pool that job requests wait for it.
+    pub(super) fn delayed(&self, pool: &str, delays: Vec<Finding>) {
+        if self.known().pools.get(pool).is_some_and(|seen| seen.delays != delays) {
+            self.change_pool(pool, |seen| seen.delays = delays);
+        }
+    }
+
+    /// The pool of this name has another number now.
+    pub(super) fn replaced(&self, pool: &str, before: i64, number: i64, now: Timestamp) {
+        let message = format!(
+            "the agent pool \"{pool}\" is another one now: number {number}, and {before} before. Agents that were started \
+             before finish in the old one"
+        );
+        let fix = format!(
+            "remove idle agents of pool number {before} there, if it was renamed and is not served by another orchestrator"
+        );
+        let finding = Finding::new(Code::PoolReplaced, message, Some(fix));
+        self.change_pool(pool, |seen| seen.replaced = Some((finding, now)));
     }
 
     /// Another orchestrator acts from here on: what we know grows stale, and so does what we were asked.
@@ -149,6 +221,13 @@ impl Board {
         if known.host != trouble || !known.host_asked {
             (known.host, known.host_asked) = (trouble, true);
             self.changed.notify_one();
+        }
+    }
+
+    /// What has ended could be put away or not.
+    pub(super) fn tidied(&self, trouble: Option<Finding>) {
+        if self.known().tidying != trouble {
+            self.change(|known| known.tidying = trouble);
         }
     }
 
@@ -171,18 +250,21 @@ impl Board {
         });
     }
 
-    /// A pool of which nothing was refused in a plan.
-    pub(super) fn nothing_to_register(&self, plan: &Plan) {
-        for pool in &plan.pools {
-            if !plan.agents.iter().any(|action| action.pool == pool.pool) {
-                self.registered(&pool.pool, None);
-            }
-        }
+    /// All registrations of a pool are as they should be.
+    pub(super) fn nothing_to_register(&self, pool: &str) {
+        self.change_pool(pool, |seen| seen.registration.clear());
     }
 
     /// A registration was changed or not.
-    pub(super) fn registered(&self, pool: &str, trouble: Option<Finding>) {
-        self.change_pool(pool, |seen| seen.registration = trouble);
+    pub(super) fn registered(&self, pool: &str, kind: &'static str, trouble: Option<Finding>) {
+        self.change_pool(pool, |seen| match trouble {
+            Some(trouble) => {
+                seen.registration.insert(kind, trouble);
+            }
+            None => {
+                seen.registration.remove(kind);
+            }
+        });
     }
 
     /// An agent was given up that did not come online in time.
@@ -193,9 +275,9 @@ impl Board {
         };
         let words = match self.host_kind().last_words() {
             Some(words) => words.to_owned(),
-            None => format!("kubectl ado logs --pool '{pool}' shows its last words"),
+            None => format!("kubectl ado logs --pool={} shows its last words", shell_word(pool)),
         };
-        let fix = format!("{words}; slow images need a longer defaults.startTimeout");
+        let fix = format!("{words}; what is slow needs a longer startTimeout, pullTimeout or scheduleTimeout");
         let finding = Finding::new(Code::StartTimeout, message, Some(fix));
         self.change_pool(pool, |seen| seen.never_came = Some((finding, now)));
     }
@@ -210,6 +292,13 @@ impl Board {
                 seen.refusals.remove(template);
             }
         });
+    }
+
+    /// Clocks differ, or agree.
+    pub(super) fn clocks(&self, skew: Option<Finding>) {
+        if self.known().clocks != skew {
+            self.change(|known| known.clocks = skew);
+        }
     }
 
     /// A changed configuration was refused or accepted.

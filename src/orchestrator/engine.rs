@@ -1,50 +1,65 @@
 //! The loop itself.
 //!
 //! A round lists our runs once, polls every pool that is due side by side, and plans over those that have answered. A
-//! pool that is slow or failing takes part in a later round and holds up nobody. Planning and acting happen in one
-//! place, one round after the other, so that limits over all pools hold.
+//! pool that is slow or failing takes part in a later round and holds up nobody. Planning happens in one place, one round
+//! after the other, so that limits over all pools hold. What is decided is begun at once and awaited by nobody: it comes
+//! out while the loop goes on, and counts meanwhile as if it were there already.
 
-mod carry_out;
+mod came_out;
+mod decide;
+mod delays;
+mod dispatch;
+mod left_pools;
+mod number;
 mod polls;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::polls::{Observed, PoolState};
+use self::{
+    came_out::Outcome as CallOutcome,
+    left_pools::LeftPools,
+    polls::{Arrived, PoolState},
+};
 use super::{
     Leadership, Metrics, Stop,
-    act::Holds,
     board::Board,
+    calls::{ALL_POOLS, Calls, Kind},
+    expected::Expected,
+    holds::Holds,
     journal::Journal,
-    observe::Polled,
+    measured::Measured,
     pace::{BUSY, BackOff},
+    parallel_jobs::KnownParallelJobs,
     recipes::{Recipes, Wishes},
 };
 use crate::{
     azure_devops::AzureDevOps,
     config::Polling,
-    core::{AgentChange, Policy, PoolSnapshot, Snapshot, plan},
+    core::{Memory, Policy, Run},
     hosts::AgentHost,
 };
 
 /// How long a round waits for the answers to its polls; what comes later belongs to a later round.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
-/// How long what was seen is good enough to start agents on. What has not been begun by then is decided anew: job requests
-/// may have been cancelled meanwhile, or served and tidied up by another one of us.
+/// How long what was seen is good enough to start agents on. After that the requests are asked for once more: they may have
+/// been cancelled meanwhile, or served and tidied up by another one of us.
 const SIGHT_HOLDS: Duration = Duration::from_secs(10);
 
-/// The longest sleep without a sign of life, for whoever watches our health.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// The longest sleep without a sign of life, for whoever watches our health, and how often it is looked at what takes long.
+const TICK: Duration = Duration::from_secs(5);
 
 /// What people ask is known within this time, or nobody can say.
 const UNTIL_ASKED: Duration = Duration::from_secs(10);
+
+/// So often a single pass tries how agents can be registered, with pauses of 1, 2 and 4 seconds.
+const MOST_TRIALS_OF_ONE_PASS: u32 = 4;
 
 /// What is in flight when we are told to stop gets this long to end.
 const LAST_ACTIONS: Duration = Duration::from_secs(10);
@@ -71,50 +86,75 @@ pub struct Outcome {
 
 /// The loop, between Azure DevOps on one side and a host on the other.
 pub struct Engine<'a, A, H> {
-    azure_devops: &'a A,
-    host: &'a H,
+    azure_devops: Measured<'a, A>,
+    host: Measured<'a, H>,
     policy: Policy,
     settings: Settings,
     metrics: Arc<Metrics>,
     leadership: Leadership,
+    stop: Stop,
     board: Arc<Board>,
     /// What people ask is known, or nobody can say, so that we may act.
     asked: bool,
+    /// There is only one pass: whatever it decides has to be begun by it.
+    single_pass: bool,
     journal: Journal,
     holds: Holds,
     recipes: Recipes,
+    parallel_jobs: KnownParallelJobs,
     pools: Vec<PoolState>,
     /// By pool, as it was last observed: the runs whose agents have a job.
     busy: BTreeMap<String, Vec<String>>,
-    round: u64,
-    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Polled> + 'a>>>,
-    /// Answers that came between two rounds.
-    late: Vec<Polled>,
+    /// The number of the latest listing of our runs.
+    listing: u64,
+    /// That listing.
+    runs: Arc<Vec<Run>>,
+    calls: Calls<'a, CallOutcome>,
+    expected: Expected,
+    /// Polls that have been answered and not been decided on.
+    arrived: Vec<Arrived>,
     host_back_off: BackOff,
+    /// How it came out so far.
+    outcome: Outcome,
+    /// What earlier looks have shown.
+    memory: Memory,
+    /// Pools that the configuration does not have, and in which runs of this installation are left.
+    left_pools: LeftPools,
+    /// What the moments of looks are counted from.
+    began: Instant,
 }
 
 impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
     /// A loop that has not begun.
     pub fn new(azure_devops: &'a A, host: &'a H, policy: Policy, settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let pools = policy.pools.iter().map(|_| PoolState::new(settings.polling)).collect();
+        let pools: Vec<_> = policy.pools.iter().map(|_| PoolState::new(settings.polling)).collect();
         Self {
-            azure_devops,
-            host,
-            policy,
+            azure_devops: Measured::new(azure_devops, &metrics),
+            host: Measured::new(host, &metrics),
             settings,
-            metrics,
             leadership: Leadership::none(),
+            stop: Stop::never(),
             board: Arc::default(),
             asked: false,
+            single_pass: false,
             journal: Journal::default(),
             holds: Holds::default(),
             recipes: Recipes::default(),
+            parallel_jobs: KnownParallelJobs::default(),
+            calls: Calls::new(pools.len()),
             pools,
+            policy,
+            metrics,
             busy: BTreeMap::new(),
-            round: 0,
-            in_flight: FuturesUnordered::new(),
-            late: Vec::new(),
+            listing: 0,
+            runs: Arc::default(),
+            expected: Expected::default(),
+            arrived: Vec::new(),
             host_back_off: BackOff::default(),
+            outcome: Outcome::default(),
+            memory: Memory::default(),
+            left_pools: LeftPools::default(),
+            began: Instant::now(),
         }
     }
 
@@ -138,181 +178,184 @@ impl<'a, A: AzureDevOps, H: AgentHost> Engine<'a, A, H> {
 
     /// Goes round until it is time to stop.
     pub async fn run(&mut self, stop: &Stop) {
-        while !stop.is_wanted() {
-            // Before that, even one who follows polls: being ready means that its configuration works.
-            if !self.leadership.may_act() && self.metrics.has_polled() {
-                tokio::select! {
-                    biased;
-                    () = stop.wanted() => return,
-                    () = self.follow() => {}
-                }
-            }
-            if !self.asked && self.leadership.may_act() {
-                tokio::select! {
-                    biased;
-                    () = stop.wanted() => return,
-                    // Where nobody can say what people ask, the pools are served all the same.
-                    _ = timeout(UNTIL_ASKED, self.board.until_asked()) => self.asked = true,
-                }
-            }
-            let wait = tokio::select! {
-                biased;
-                () = stop.wanted() => return,
-                observed = self.observe(STRAGGLERS) => match observed {
-                    Ok(observed) if self.asked && self.leadership.may_act() => {
-                        tokio::select! {
-                            biased;
-                            _ = self.decide_and_act(observed, SIGHT_HOLDS, stop) => {}
-                            () = last_call(stop) => return,
-                        }
-                        self.next_due()
-                    }
-                    Ok(observed) => {
-                        self.ask_again(&observed);
-                        self.next_due()
-                    }
-                    Err(wait) => Instant::now() + wait,
-                },
-            };
-            tokio::select! {
-                biased;
-                () = stop.wanted() => return,
-                () = self.until(wait) => {}
-            }
+        self.stop = stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.wanted() => {}
+            // Boxed: what goes on in it is large, and would be a part of every future that waits for it.
+            () = Box::pin(self.go_round_and_round()) => {}
+        }
+        let deadline = Instant::now() + LAST_ACTIONS;
+        while self.calls.in_flight().any(|(call, _)| call.kind.is_awaited_at_the_end()) {
+            let Ok(Some(out)) = tokio::time::timeout_at(deadline, self.calls.next()).await else { return };
+            self.came_out(out);
         }
     }
 
-    /// Waits until we may act, and forgets what was polled before: it is too old to act on by then.
+    async fn go_round_and_round(&mut self) {
+        loop {
+            // Before that, even one who follows polls: being ready means that its configuration works.
+            if !self.leadership.may_act() && self.metrics.has_polled() {
+                self.follow().await;
+            }
+            if !self.asked && self.leadership.may_act() {
+                // Where nobody can say what people ask, the pools are served all the same.
+                let board = Arc::clone(&self.board);
+                let _ = self.beside(timeout(UNTIL_ASKED, board.until_asked())).await;
+                self.asked = true;
+            }
+            let began = Instant::now();
+            let next = match Box::pin(self.observe(Some(STRAGGLERS))).await {
+                Ok(arrived) if self.asked && self.leadership.may_act() => {
+                    self.look_at_left_pools();
+                    self.decide(arrived);
+                    self.dispatch();
+                    self.metrics.passed_in(began.elapsed());
+                    self.next_due()
+                }
+                Ok(arrived) => {
+                    self.ask_again(&arrived);
+                    self.next_due()
+                }
+                Err(wait) => Instant::now() + wait,
+            };
+            Box::pin(self.until(next)).await;
+        }
+    }
+
+    /// Waits until we may act, and forgets what was polled before: it is too old to act on by then. What was begun while we
+    /// could act comes to its end.
     async fn follow(&mut self) {
-        self.in_flight.clear();
-        self.late.clear();
-        self.busy.clear();
+        self.memory = Memory::default();
         self.metrics.following();
         self.board.follows();
         self.asked = false;
-        while timeout(SIGN_OF_LIFE, self.leadership.until_may_act()).await.is_err() {
-            self.metrics.passed((self.settings.now)());
-        }
         for pool in &mut self.pools {
-            pool.in_flight = None;
+            pool.forget();
+        }
+        let leadership = self.leadership.clone();
+        self.beside(leadership.until_may_act()).await;
+        self.arrived.clear();
+        self.busy.clear();
+        for pool in &mut self.pools {
+            pool.forget();
             pool.ask_again();
         }
     }
 
     /// One pass over all pools, waiting for the slowest.
     pub async fn run_once(&mut self, stop: &Stop) -> Outcome {
+        self.stop = stop.clone();
+        self.single_pass = true;
         tokio::select! {
             biased;
-            () = stop.wanted() => Outcome { failures: 1, started: 0 },
-            observed = self.observe(Duration::MAX) => match observed {
-                Ok(observed) => tokio::select! {
-                    biased;
-                    // Nobody comes back to what is not begun now.
-                    outcome = self.decide_and_act(observed, Duration::MAX, stop) => outcome,
-                    () = last_call(stop) => Outcome { failures: 1, started: 0 },
-                },
-                Err(_) => Outcome { failures: 1, started: 0 },
-            },
+            () = last_call(stop) => return Outcome { failures: 1, started: 0 },
+            () = Box::pin(self.pass_once(stop)) => {}
         }
+        self.outcome
     }
 
-    /// No agent is started any more once the sight is older than it `holds`.
-    async fn decide_and_act(&mut self, observed: Observed, holds: Duration, stop: &Stop) -> Outcome {
-        let old_from = Instant::now().checked_add(holds);
-        let Observed { runs, pools: arrived, failures } = observed;
-        let mut outcome = Outcome { failures, started: 0 };
-        let (indices, pools): (Vec<usize>, Vec<PoolSnapshot>) = arrived.into_iter().unzip();
-        let observed_pools: Vec<&str> = pools.iter().map(|pool| pool.pool.as_str()).collect();
-        let elsewhere = runs.iter().filter(|run| run.is_live() && !observed_pools.contains(&run.pool.as_str()));
-        let live_elsewhere = elsewhere.count().try_into().unwrap_or(u32::MAX);
-        let elected = self.leadership.is_elected();
-        let mut snapshot = Snapshot { pools, live_elsewhere, elected, ..Snapshot::default() };
-
-        let now = (self.settings.now)();
-        self.board.apply(&mut self.policy, now);
-        let observed = indices.iter().zip(&snapshot.pools);
-        let observed: Vec<_> = observed.filter_map(|(&index, pool)| Some((self.pools[index].id?, pool))).collect();
-        if self.recipes.settle(self.azure_devops, &mut self.policy, &observed).await {
-            self.board.registers(&self.policy);
-        }
-        let mut decided = plan(&self.policy, &snapshot, now);
-        if self.settings.respect_parallel_jobs && !decided.starts.is_empty() {
-            self.limit_by_parallel_jobs(&mut snapshot).await;
-            decided = plan(&self.policy, &snapshot, now);
-        }
-        if let Some(name) = self.recipes.take_registered() {
-            let is_there = |change: &AgentChange| matches!(change, AgentChange::Register(it) if it.name == name);
-            decided.agents.retain(|action| !is_there(&action.change));
-        }
-        self.journal.planned(&decided);
-        self.set_next_polls(&indices, &decided);
-        for pool in &decided.pools {
-            self.metrics.planned(pool, now);
-        }
-        self.board.nothing_to_register(&decided);
-        for pool in &decided.pools {
-            self.busy.insert(pool.pool.clone(), pool.busy.clone());
-        }
-        let busy = self.busy.values().flatten().cloned().collect();
-        self.board.planned(snapshot.pools, std::mem::take(&mut decided.pools), now);
-
-        // Side by side: neither has to wait for the other, and what is started is decided on a view that grows old.
-        let host = self.host;
-        let may_act = self.leadership.may_act();
-        let marking = async { if may_act { host.mark_busy(&busy).await } else { Ok(()) } };
-        let (marked, ()) = tokio::join!(marking, self.carry_out(decided, old_from, stop, &mut outcome));
-        self.journal.trouble("marking busy agents", marked.err().map(|error| (error.to_string(), error.fix())));
-        if !self.leadership.may_act() {
-            return outcome;
-        }
-        if let Err(error) = self.host.tidy(&runs).await {
-            self.journal.trouble("tidying up", Some((error.to_string(), error.fix())));
-            outcome.failures += 1;
-        } else {
-            self.journal.trouble("tidying up", None);
-        }
-        self.metrics.passed((self.settings.now)());
-        outcome
-    }
-
-    /// Asks how many parallel jobs are left. It is only worth a call when an agent is about to be started, and if no
-    /// answer can be had, agents are started all the same.
-    async fn limit_by_parallel_jobs(&mut self, snapshot: &mut Snapshot) {
-        match self.azure_devops.parallel_jobs().await {
-            Ok(parallel_jobs) => {
-                snapshot.parallel_jobs = parallel_jobs;
-                self.journal.trouble("parallel jobs", None);
+    async fn pass_once(&mut self, stop: &Stop) {
+        let observed = tokio::select! {
+            biased;
+            () = stop.wanted() => Err(Duration::ZERO),
+            observed = Box::pin(self.observe(None)) => observed,
+        };
+        let Ok(arrived) = observed else {
+            self.outcome = Outcome { failures: 1, started: 0 };
+            return;
+        };
+        // Nobody comes back to what is not known now.
+        for _ in 0..MOST_TRIALS_OF_ONE_PASS {
+            if self.begin_trial(&arrived) {
+                self.beside_while(|engine| engine.calls.in_flight().any(|(call, _)| call.kind == Kind::Trial)).await;
             }
-            Err(error) => self.journal.trouble("parallel jobs", Some((error.to_string(), error.fix()))),
+            let Some(again) = self.recipes.next_at(Instant::now()) else { break };
+            self.beside(sleep_until(again)).await;
         }
+        let waits = |pool: &Arrived| !pool.snapshot.requests.is_empty();
+        if self.recipes.is_waited_for() && arrived.iter().any(waits) {
+            self.outcome.failures += 1;
+        }
+        if arrived.iter().any(|pool| !pool.snapshot.requests.is_empty()) && self.ask_for_parallel_jobs() {
+            let until = Instant::now() + UNTIL_ASKED;
+            self.beside_while(|engine| engine.calls.has(ALL_POOLS, Kind::ParallelJobs) && Instant::now() < until).await;
+        }
+        self.decide(arrived);
+        self.dispatch();
+        self.beside_while(Self::is_changing_something).await;
+        self.tidy();
+        self.beside_while(|engine| engine.calls.in_flight().any(|(call, _)| call.kind == Kind::Tidy)).await;
+    }
+
+    fn is_changing_something(&self) -> bool {
+        self.calls.in_flight().any(|(call, _)| call.kind.is_awaited_at_the_end() || call.kind == Kind::MarkBusy)
+    }
+
+    /// Lets calls come out, and others begin, while some work takes.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(out) = self.calls.next() => self.came_out(out),
+                () = sleep(TICK) => self.tick(),
+            }
+        }
+    }
+
+    /// The same while something holds.
+    async fn beside_while(&mut self, holds: impl Fn(&Self) -> bool) {
+        while holds(self) {
+            tokio::select! {
+                biased;
+                Some(out) = self.calls.next() => self.came_out(out),
+                () = sleep(BUSY) => self.tick(),
+            }
+        }
+    }
+
+    /// Time has passed.
+    fn tick(&mut self) {
+        self.metrics.passed();
+        self.dispatch();
+        self.tell_delays();
     }
 
     /// Waits for a moment, for a pool that was late, or for the host to change.
     async fn until(&mut self, mut moment: Instant) {
-        let host = self.host;
+        let host = self.host.clone();
+        let mut changed = pin!(host.changed());
         let mut wakeful = self.settings.polling == Polling::Adaptive;
+        let board = Arc::clone(&self.board);
         while Instant::now() < moment {
-            self.metrics.passed((self.settings.now)());
+            self.metrics.passed();
             // In this order, so that what happens at one moment always goes the same way.
             tokio::select! {
                 biased;
-                Some(polled) = self.in_flight.next() => {
-                    self.late.push(polled);
-                    return;
+                Some(out) = self.calls.next() => {
+                    self.came_out(out);
+                    if !self.arrived.is_empty() {
+                        return;
+                    }
+                    moment = moment.min(self.next_due());
                 }
                 // What changed on the host may call for something; but a delay that somebody set is kept.
-                () = host.changed(), if wakeful => {
+                () = &mut changed, if wakeful => {
                     wakeful = false;
                     let soon = Instant::now() + BUSY;
                     self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(soon));
                     moment = moment.min(soon);
                 }
                 // Who asks for something wants to see it done.
-                () = self.board.asks_anew() => {
+                () = board.asks_anew() => {
                     self.pools.iter_mut().for_each(|pool| pool.due = pool.due.min(Instant::now()));
                     return;
                 }
-                () = sleep_until(moment.min(Instant::now() + SIGN_OF_LIFE)) => {}
+                () = sleep_until(moment.min(Instant::now() + TICK)) => {
+                    self.tick();
+                }
             }
         }
     }

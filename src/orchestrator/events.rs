@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     cluster::{Happening, Subject},
     core::{Code, Finding, Report, Severity},
+    text::harmless,
 };
 
 /// More Events than these at once would only hide each other.
@@ -63,7 +64,7 @@ impl Events {
             happenings.push(Happening {
                 subject: Subject::Job(run.name.clone()),
                 reason: run.code.reason(),
-                message: run.message.clone(),
+                message: shown(&run.message),
                 warning: true,
             });
         }
@@ -82,9 +83,12 @@ fn standing(report: &Report) -> impl Iterator<Item = (Option<&str>, &Finding)> {
 }
 
 fn of_pool(pool: Option<&str>, message: &str) -> String {
-    // The API server takes a kilobyte.
-    let short: String = message.chars().take(700).collect();
-    pool.map_or(short.clone(), |pool| format!("pool {pool}: {short}"))
+    shown(&pool.map_or(message.to_owned(), |pool| format!("pool {pool}: {message}")))
+}
+
+/// A message as an Event may show it. The API server takes a kilobyte.
+fn shown(message: &str) -> String {
+    harmless(message).chars().take(800).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +166,15 @@ mod tests {
         let mut successor = Events::default();
         successor.knows(&wrong);
         assert!(successor.since(&wrong, &[]).is_empty());
+    }
+
+    #[test]
+    fn an_event_shows_nothing_that_steers() {
+        let finding = Finding::new(Code::TokenRejected, "a\u{202e}b\nc", None);
+        let run = TroubledRun { name: "run-1".into(), code: Code::ImageNotPulled, message: "no\r\u{9b}tag".into() };
+        let told = Events::default().since(&report(vec![finding]), &[run]);
+        assert_eq!(told[0].message, "pool Linux: a\\u{202e}b\\nc");
+        assert_eq!(told[1].message, "no\\r\\u{9b}tag");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::core::{AgentTemplate, Installation, JobRequest, Policy, PoolPolicy, Recipe, RequestId, Scale, Stage};
+use crate::core::{
+    AgentTemplate, Installation, JobRequest, Policy, PoolPolicy, Recipe, RequestId, Scale, Stage, Timeouts,
+};
 
 /// Pools with one agent template each, without limits.
 pub(super) fn policy(pools: &[&str]) -> Policy {
@@ -11,23 +13,26 @@ pub(super) fn policy(pools: &[&str]) -> Policy {
         name_prefix: "a".into(),
         revision: "r".into(),
         recipe_reason: None,
+        registration_pending: None,
         recipe: Recipe::default(),
         capabilities: None,
         ignore_demands: Vec::new(),
         scale: Scale::default(),
         schedules: Vec::new(),
+        timeouts: Timeouts::default(),
     };
     let pool = |name: &&str| PoolPolicy {
         name: (*name).to_owned(),
         max_agents: None,
         templates: vec![template.clone()],
         paused: None,
+        removed: false,
     };
     Policy {
         installation: Installation::new("test"),
         organization: "https://dev.azure.com/o".into(),
         max_agents: None,
-        start_timeout: Duration::from_secs(300),
+        timeouts: Timeouts::default(),
         idle_timeout: Duration::from_secs(300),
         pools: pools.iter().map(pool).collect(),
         identity: String::new(),

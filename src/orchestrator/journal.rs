@@ -24,8 +24,12 @@ pub(super) struct Journal {
     troubles: HashMap<&'static str, String>,
     /// Live runs that were seen.
     live: HashSet<String>,
-    /// By pool: the last failure to change a registration.
-    unchanged: HashMap<String, String>,
+    /// By pool and kind of change: the last failure to change a registration.
+    unchanged: HashMap<(String, &'static str), &'static str>,
+    /// The last failures to end a run, by its name.
+    unstopped: HashMap<String, String>,
+    /// By pool: what takes long.
+    delays: HashMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -91,7 +95,25 @@ impl Journal {
                 RunPhase::Succeeded(_) | RunPhase::Failed(..) => {}
             }
         }
+        self.unstopped.retain(|run, _| live.contains(run));
         self.live = live;
+    }
+
+    /// Tells what takes long in a pool, where that changed.
+    pub(super) fn delayed(&mut self, pool: &str, delays: &[String]) {
+        let before = self.delays.get(pool).map(Vec::as_slice).unwrap_or_default();
+        if before == delays {
+            return;
+        }
+        for delay in delays.iter().filter(|delay| !before.contains(delay)) {
+            warn!(pool, "job requests wait: {delay}");
+        }
+        if delays.is_empty() {
+            info!(pool, "nothing takes long any more");
+            self.delays.remove(pool);
+        } else {
+            self.delays.insert(pool.to_owned(), delays.to_vec());
+        }
     }
 
     /// Tells how the pools stand, where that changed.
@@ -135,30 +157,38 @@ impl Journal {
         match result {
             Ok(()) => {
                 self.live.remove(&stop.name);
+                self.unstopped.remove(&stop.name);
                 info!(pool = stop.pool, run = stop.name, "agent stopped: {}", stop.reason);
             }
-            Err(error) => warn!(
-                pool = stop.pool,
-                run = stop.name,
-                reason = error.reason(),
-                fix = error.fix().as_deref(),
-                "agent not stopped: {error}"
-            ),
+            Err(error) => {
+                let text = error.to_string();
+                if self.unstopped.get(&stop.name) != Some(&text) {
+                    let fix = error.fix();
+                    let fix = fix.as_deref();
+                    warn!(pool = stop.pool, run = stop.name, reason = error.reason(), fix, "agent not stopped: {text}");
+                    self.unstopped.insert(stop.name.clone(), text);
+                }
+            }
         }
     }
 
     /// Tells how a change to a registration came out. What failed is tried again by the next pass, and told once.
-    pub(super) fn changed(&mut self, action: &AgentAction, result: &Result<(), azure_devops::Error>) {
+    pub(super) fn changed(
+        &mut self,
+        action: &AgentAction,
+        kind: &'static str,
+        result: &Result<(), azure_devops::Error>,
+    ) {
         let pool = action.pool.as_str();
+        let key = (pool.to_owned(), kind);
         if let Err(error) = result {
-            let text = error.to_string();
-            if self.unchanged.get(pool) != Some(&text) {
-                warn!(pool, reason = error.reason(), fix = error.fix().as_deref(), "registration not changed: {text}");
-                self.unchanged.insert(pool.to_owned(), text);
+            let reason = error.reason();
+            if self.unchanged.insert(key, reason) != Some(reason) {
+                warn!(pool, reason, fix = error.fix().as_deref(), "registration not changed: {error}");
             }
             return;
         }
-        self.unchanged.remove(pool);
+        self.unchanged.remove(&key);
         match &action.change {
             AgentChange::Disable(agent, reason) => info!(pool, agent = agent.name, "agent disabled: {reason}"),
             AgentChange::Deregister(agent, reason) => info!(pool, agent = agent.name, "agent deregistered: {reason}"),
@@ -228,6 +258,7 @@ fn reasons(pool: &PoolPlan) -> Vec<String> {
                 format!("backing off after failed agents of template {template} ({reason})")
             }
             Verdict::TryingOut { .. } => continue,
+            Verdict::HeldByQueue { .. } => "a queue of the cluster holds their agents".to_owned(),
             other => other.to_string(),
         };
         reasons.insert(text);

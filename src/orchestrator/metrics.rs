@@ -6,6 +6,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::calls::{ALL, Kind};
 use crate::core::{JobRequest, PoolPlan, RequestId, Stage};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +35,27 @@ struct PoolReason {
     pool: String,
     reason: &'static str,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLook {
+    pool: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallResult {
+    to: &'static str,
+    call: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallKind {
+    call: &'static str,
+}
+
+/// From a call within a cluster to one that Azure DevOps delays.
+const CALL_BUCKETS: [f64; 9] = [0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 /// From a warm agent's second to a long queue's hour.
 const WAIT_BUCKETS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
@@ -53,9 +76,15 @@ pub struct Metrics {
     leader: Gauge,
     config_valid: Gauge,
     config_rejections: Counter,
+    passes: Histogram,
+    calls: Family<CallResult, Histogram, fn() -> Histogram>,
+    in_flight: Family<CallKind, Gauge>,
+    last_look: Family<PoolLook, Gauge<f64, AtomicU64>>,
     /// Requests that were seen waiting and not yet seen received, by pool.
     seen_waiting: Mutex<HashSet<(String, RequestId)>>,
+    /// Milliseconds from our beginning to the last sign of life of the loop, and one more; 0 before the first.
     last_pass: AtomicU64,
+    began: Instant,
     polled_once: AtomicU64,
 }
 
@@ -77,8 +106,13 @@ impl Default for Metrics {
             leader: Gauge::default(),
             config_valid: Gauge::default(),
             config_rejections: Counter::default(),
+            passes: Histogram::new(CALL_BUCKETS),
+            calls: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
+            in_flight: Family::default(),
+            last_look: Family::default(),
             seen_waiting: Mutex::default(),
             last_pass: AtomicU64::new(0),
+            began: Instant::now(),
             polled_once: AtomicU64::new(0),
         };
         metrics.registered()
@@ -124,6 +158,25 @@ impl Metrics {
             "Changed configurations that were not accepted",
             self.config_rejections.clone(),
         );
+        registry.register_with_unit(
+            "pass_duration",
+            "From the listing of our agents to the plan over the pools that have answered",
+            seconds(),
+            self.passes.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "Calls to Azure DevOps and to the host, by kind and result",
+            seconds(),
+            self.calls.clone(),
+        );
+        registry.register("calls_in_flight", "Calls that have begun and not come out, by kind", self.in_flight.clone());
+        registry.register_with_unit(
+            "last_look_timestamp",
+            "When the pool's job requests and agents were last seen, in seconds since 1970",
+            seconds(),
+            self.last_look.clone(),
+        );
         self.config_valid.set(1);
         self
     }
@@ -147,9 +200,59 @@ impl Metrics {
         Ok(text)
     }
 
+    /// The loop is alive. Measured by a clock that nobody sets.
+    pub(super) fn passed(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.last_pass.store(millis + 1, Ordering::Relaxed);
+    }
+
     /// A pass of the loop has come to its end.
-    pub(super) fn passed(&self, now: Timestamp) {
-        self.last_pass.store(now.as_second().unsigned_abs(), Ordering::Relaxed);
+    pub(super) fn passed_in(&self, time: Duration) {
+        self.passes.observe(time.as_secs_f64());
+    }
+
+    /// A call came out.
+    pub(super) fn called(&self, to: &'static str, call: &'static str, result: &'static str, time: Duration) {
+        self.calls.get_or_create(&CallResult { to, call, result }).observe(time.as_secs_f64());
+    }
+
+    /// Which calls are in flight.
+    pub(super) fn in_flight(&self, kinds: impl Iterator<Item = Kind>) {
+        let mut counts = [0; ALL.len()];
+        for kind in kinds {
+            counts[kind as usize] += 1;
+        }
+        for kind in ALL {
+            self.in_flight.get_or_create(&CallKind { call: kind.word() }).set(counts[kind as usize]);
+        }
+    }
+
+    /// The agents of a pool were looked at.
+    pub(super) fn looked_at_agents(&self, pool: &str, now: Timestamp) {
+        self.looked(pool, "agents", now);
+    }
+
+    fn looked(&self, pool: &str, what: &'static str, now: Timestamp) {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
+        self.last_look
+            .get_or_create(&PoolLook { pool: pool.to_owned(), what })
+            .set(now.as_millisecond() as f64 / 1000.0);
+    }
+
+    /// A pool is served no more: what is told of how it stands now goes.
+    pub(super) fn forget(&self, pool: &str) {
+        let label = Pool { pool: pool.to_owned() };
+        self.last_poll.remove(&label);
+        self.waiting.remove(&label);
+        self.oldest.remove(&label);
+        for state in ["starting", "busy", "idle", "offline"] {
+            self.agents.remove(&PoolState { pool: pool.to_owned(), state });
+        }
+        for what in ["job_requests", "agents"] {
+            self.last_look.remove(&PoolLook { pool: pool.to_owned(), what });
+        }
+        let mut waiting = self.seen_waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|(of_pool, _)| of_pool != pool);
     }
 
     /// Whether this orchestrator is the one that acts.
@@ -163,6 +266,7 @@ impl Metrics {
         self.waiting.clear();
         self.oldest.clear();
         self.agents.clear();
+        self.last_look.clear();
         self.seen_waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -171,6 +275,7 @@ impl Metrics {
         self.polled_once.store(1, Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
         self.last_poll.get_or_create(&Pool { pool: pool.to_owned() }).set(now.as_millisecond() as f64 / 1000.0);
+        self.looked(pool, "job_requests", now);
     }
 
     /// A poll of a pool failed.
@@ -230,9 +335,10 @@ impl Metrics {
     }
 
     /// Seconds since the last pass, `None` before the first.
-    pub(super) fn since_last_pass(&self, now: Timestamp) -> Option<u64> {
+    pub(super) fn since_last_pass(&self, _now: Timestamp) -> Option<u64> {
         let last = self.last_pass.load(Ordering::Relaxed);
-        (last > 0).then(|| now.as_second().unsigned_abs().saturating_sub(last))
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (last > 0).then(|| now.saturating_sub(last - 1) / 1000)
     }
 
     /// Whether any pool was ever polled with success.

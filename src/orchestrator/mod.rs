@@ -6,18 +6,24 @@
 
 mod act;
 mod board;
+mod calls;
 mod engine;
 mod equip;
 mod events;
+mod expected;
 mod facts;
 #[cfg(test)]
 mod fixtures;
+mod holds;
 mod journal;
 mod leader;
 mod listener;
+mod measured;
 mod metrics;
 mod observe;
 mod pace;
+mod panics;
+mod parallel_jobs;
 mod recipes;
 mod reload;
 mod retire;
@@ -33,6 +39,7 @@ pub use board::Board;
 pub use engine::{Engine, Outcome, Settings};
 pub use leader::{Candidate, Leadership, identity};
 pub use metrics::Metrics;
+pub use panics::end_on_panic;
 pub use recipes::{Wish, Wishes};
 pub use reload::ConfigSource;
 pub use retire::{Holding, Retirement};

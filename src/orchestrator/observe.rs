@@ -6,27 +6,30 @@ use tokio::time::Instant;
 
 use crate::{
     azure_devops::{AzureDevOps, Error, PoolId},
-    core::{PoolSnapshot, Run},
+    core::{PoolSnapshot, Run, is_same_name},
 };
 
 /// How far the looks at job requests and at agents may lie apart. An agent that was given a request in between, has done it
 /// and is gone would leave a request that nobody seems to serve, or seem to be free itself.
 const AGED: Duration = Duration::from_secs(2);
 
+/// Where both take longer than this, only the requests are asked for again: slow answers must not make a look four times as
+/// slow.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// What a poll of one pool brought.
 pub(super) struct Polled {
-    /// The pool's place in the policy.
-    pub(super) index: usize,
     /// Its number, which is looked up once and again when it is no longer found.
     pub(super) id: Option<PoolId>,
     pub(super) result: Result<PoolSnapshot, Error>,
+    /// When its job requests were seen.
+    pub(super) seen_at: Instant,
 }
 
 /// Polls one pool. `runs` were observed before, so that an agent which ends meanwhile is still counted as supply: the
 /// plan may then start an agent a pass late, never one too many.
 pub(super) async fn poll<A: AzureDevOps>(
     azure_devops: &A,
-    index: usize,
     pool: String,
     known_id: Option<PoolId>,
     look_at_agents: bool,
@@ -38,7 +41,7 @@ pub(super) async fn poll<A: AzureDevOps>(
         // Deleted, renamed or made anew: the next poll asks for the name again.
         id = None;
     }
-    Polled { index, id, result }
+    Polled { id, result, seen_at: Instant::now() }
 }
 
 async fn observe<A: AzureDevOps>(
@@ -54,14 +57,16 @@ async fn observe<A: AzureDevOps>(
     };
     let mut asked = Instant::now();
     let mut requests = azure_devops.job_requests(number).await?;
-    let runs: Vec<Run> = runs.iter().filter(|run| run.pool == pool).cloned().collect();
+    let runs: Vec<Run> = runs.iter().filter(|run| is_same_name(&run.pool, pool)).cloned().collect();
     // A quiet pool costs one call, except when its registrations are due to be looked after.
     let quiet = requests.is_empty() && !runs.iter().any(Run::is_live);
     let mut agents = if quiet && !look_at_agents { None } else { Some(azure_devops.agents(number).await?) };
     if agents.is_some() && asked.elapsed() > AGED {
-        asked = Instant::now();
-        requests = azure_devops.job_requests(number).await?;
-        agents = Some(azure_devops.agents(number).await?);
+        if asked.elapsed() <= SLOW {
+            asked = Instant::now();
+            requests = azure_devops.job_requests(number).await?;
+            agents = Some(azure_devops.agents(number).await?);
+        }
         // Where answers are always slow, no agent too many is what matters most.
         if asked.elapsed() > AGED {
             requests = azure_devops.job_requests(number).await?;
@@ -77,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::ServerClock,
         core::{Agent, AgentId, JobRequest, ParallelJobs, Placeholder, RequestId},
         orchestrator::fixtures::waiting,
     };
@@ -138,23 +144,33 @@ mod tests {
         async fn prove(&self, _: PoolId, _: Option<AgentId>, _: &Placeholder) -> Proof {
             unreachable!()
         }
+
+        fn clock(&self) -> ServerClock {
+            ServerClock::default()
+        }
     }
 
     /// How many requests wait, and how often requests and agents were asked for.
     async fn look(takes: Duration, times: u32) -> (usize, u32, u32) {
         let slow = Slow { takes, times: times.into(), served: false.into(), asked: 0.into(), looked: 0.into() };
-        let polled = poll(&slow, 0, "Default".to_owned(), None, false, Arc::default()).await;
+        let polled = poll(&slow, "Default".to_owned(), None, false, Arc::default()).await;
         (polled.result.unwrap().requests.len(), slow.asked.get(), slow.looked.get())
     }
 
     #[tokio::test(start_paused = true)]
     async fn looks_that_lie_far_apart_are_both_repeated() {
-        assert_eq!(look(Duration::from_secs(14), 1).await, (0, 2, 2));
+        assert_eq!(look(Duration::from_secs(4), 1).await, (0, 2, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_answers_are_always_slow_a_request_that_was_served_meanwhile_does_not_wait() {
-        assert_eq!(look(Duration::from_secs(14), u32::MAX).await, (0, 3, 2));
+        assert_eq!(look(Duration::from_secs(4), u32::MAX).await, (0, 3, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_answers_are_very_slow_only_the_requests_are_asked_for_again() {
+        assert_eq!(look(Duration::from_secs(14), u32::MAX).await, (0, 2, 1));
+        assert_eq!(look(Duration::from_secs(14), 1).await, (0, 2, 1));
     }
 
     #[tokio::test(start_paused = true)]

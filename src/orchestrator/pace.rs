@@ -50,9 +50,14 @@ impl BackOff {
     }
 
     pub(super) fn failed(&mut self) -> Duration {
+        self.failed_up_to(LONGEST_BACK_OFF)
+    }
+
+    /// The same with another longest wait.
+    pub(super) fn failed_up_to(&mut self, longest: Duration) -> Duration {
         let wait = FIRST_BACK_OFF * 2u32.pow(self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
-        wait.min(LONGEST_BACK_OFF)
+        wait.min(longest)
     }
 }
 

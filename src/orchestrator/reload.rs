@@ -40,17 +40,39 @@ const MOST_MISTAKES: usize = 3;
 pub struct ConfigSource {
     environment: Environment,
     path: PathBuf,
+    /// What the files were like when they were loaded.
+    loaded_from: Option<u64>,
 }
 
 impl ConfigSource {
     /// A file, or a folder with `ado.yaml` in it, and the environment that fills what it leaves out.
     #[must_use]
     pub fn new(environment: Environment, path: PathBuf) -> Self {
-        Self { environment, path }
+        Self { environment, path, loaded_from: None }
     }
 
-    fn load(&self) -> Result<Config, ConfigErrors> {
-        Config::load(&self.environment, Some(&self.path))
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    ///
+    /// It has mistakes.
+    pub fn loaded(mut self) -> Result<(Config, Self), ConfigErrors> {
+        let (config, fingerprint) = self.load()?;
+        self.loaded_from = Some(fingerprint);
+        Ok((config, self))
+    }
+
+    /// The configuration, with what its files were like before it was loaded from them: whatever changes from then on is seen
+    /// as a change.
+    fn load(&self) -> Result<(Config, u64), ConfigErrors> {
+        self.load_with(|| Config::load(&self.environment, Some(&self.path)))
+    }
+
+    fn load_with(&self, load: impl Fn() -> Result<Config, ConfigErrors>) -> Result<(Config, u64), ConfigErrors> {
+        // Which files there are stands in one of them.
+        let files = load()?.files();
+        let fingerprint = fingerprint(&self.path, &files);
+        Ok((load()?, fingerprint))
     }
 }
 
@@ -71,7 +93,7 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// For a configuration that was just loaded from there.
+    /// For a configuration that was loaded from there.
     pub(super) fn new(
         source: ConfigSource,
         config: &Config,
@@ -79,9 +101,8 @@ impl Reload {
         board: Arc<Board>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let files = config.files();
-        let seen = fingerprint(&source.path, &files);
-        let identity = identity.to_owned();
+        let (files, identity) = (config.files(), identity.to_owned());
+        let seen = source.loaded_from.unwrap_or_else(|| fingerprint(&source.path, &files));
         Self { source, identity, board, metrics, files, seen, served: seen, rejected: false }
     }
 
@@ -106,22 +127,21 @@ impl Reload {
                 self.accepted();
                 continue;
             }
-            if let Some(session) = self.try_out(served, is_news).await {
-                self.served = now;
+            if let Some((session, loaded_from)) = self.try_out(served, is_news).await {
                 self.files = session.config.files();
-                // With other files it is like something else; that is not a change.
-                let now = fingerprint(&self.source.path, &self.files);
-                (self.seen, self.served) = (now, now);
+                // What was loaded, and not what is there by now: opening it may have taken a while.
+                (self.seen, self.served) = (loaded_from, loaded_from);
                 self.accepted();
                 return session;
             }
         }
     }
 
-    async fn try_out(&mut self, served: &Config, is_news: bool) -> Option<Session> {
+    /// The configuration with its host reached, and what its files were like when they were loaded.
+    async fn try_out(&mut self, served: &Config, is_news: bool) -> Option<(Session, u64)> {
         let source = self.source.clone();
-        let config = match tokio::task::spawn_blocking(move || source.load()).await {
-            Ok(Ok(config)) => config,
+        let (config, fingerprint) = match tokio::task::spawn_blocking(move || source.load()).await {
+            Ok(Ok(loaded)) => loaded,
             Ok(Err(errors)) => {
                 let mistakes: Vec<_> = errors.0.into_iter().map(|error| (error.message, error.fix)).collect();
                 self.reject(&mistakes, is_news);
@@ -136,7 +156,7 @@ impl Reload {
         // A single pass is a matter of the start.
         let config = Config { run_once: served.run_once, listen: served.listen, ..config };
         match Session::open(config, &self.identity).await {
-            Ok(session) => Some(session),
+            Ok(session) => Some((session, fingerprint)),
             Err((_, Unready::Never(error))) => {
                 self.reject(&[(error.message, error.fix)], is_news);
                 None
@@ -214,7 +234,38 @@ fn needs_restart(served: &Config, changed: &Config) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn a_change_that_comes_while_the_files_are_loaded_is_not_lost() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ado.yaml");
+        let write = |max: u32| {
+            let text = format!(
+                "organization: {{url: https://dev.azure.com/contoso, authentication: pat}}\nlimits: {{maxAgents: {max}}}\n\
+                 pools: [{{name: A, templates: [{{name: default, image: \"registry.example/agent:1\"}}]}}]\n"
+            );
+            std::fs::write(&file, text).unwrap();
+        };
+        let environment: Environment =
+            [("HOST_TYPE", "kubernetes"), ("ORG_PAT", "a-token-of-the-right-length")].into_iter().collect();
+        let source = ConfigSource::new(environment.clone(), folder.path().to_owned());
+        write(2);
+        let loads = Cell::new(0);
+        let loaded = source.load_with(|| {
+            let config = Config::load(&environment, Some(folder.path()));
+            loads.set(loads.get() + 1);
+            if loads.get() == 2 {
+                write(3);
+            }
+            config
+        });
+        let (config, loaded_from) = loaded.unwrap_or_else(|errors| panic!("{:?}", errors.0));
+        assert_eq!(config.max_agents, Some(2));
+        assert_ne!(loaded_from, fingerprint(folder.path(), &config.files()), "the next look sees that it is 3");
+    }
 
     #[test]
     fn a_change_in_any_of_the_files_is_seen_and_nothing_else_is() {

@@ -12,7 +12,7 @@ use super::{Engine, Metrics, ServeError, board::Board, session::Session, stop_pa
 use crate::{
     azure_devops::AzureDevOps,
     config::{Config, HostConfig},
-    core::{Control, Policy, Remains, Run},
+    core::{Control, Policy, Remains, Run, is_same_name},
     hosts::AgentHost,
 };
 
@@ -61,7 +61,7 @@ impl Retirement {
         if matches!(config.host, HostConfig::Kubernetes(_)) {
             return Err(ServeError {
                 message: "this configuration's agents are Jobs of a cluster".to_owned(),
-                fix: Some("kubectl ado uninstall without --config, with -n for the install's namespace".to_owned()),
+                fix: Some("kubectl ado uninstall -n NAMESPACE, without --config".to_owned()),
             });
         }
         let me = super::identity();
@@ -87,7 +87,8 @@ impl Retirement {
             };
             let id = azure_devops.pool(&pool.name).await.map_err(refused)?;
             let agents = azure_devops.agents(id).await.map_err(refused)?;
-            let (ours, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.pool == pool.name);
+            let (ours, others): (Vec<_>, Vec<_>) =
+                runs.into_iter().partition(|run| is_same_name(&run.pool, &pool.name));
             runs = others;
             let is_busy = |name: &String| {
                 agents.iter().any(|agent| agent.name.eq_ignore_ascii_case(name) && agent.assigned.is_some())
@@ -161,7 +162,7 @@ impl Retirement {
             }
             stopper.stop();
         };
-        tokio::join!(engine.run(&stop), watching);
+        tokio::join!(Box::pin(engine.run(&stop)), watching);
         let mut left = self.look_afresh().await?;
         if left.iter().all(|holding| !holding.served || holding.remains.runs == 0) {
             let ours = config.pools.iter().map(|pool| pool.name.clone());

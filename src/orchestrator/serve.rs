@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    core::Policy,
+    core::{Policy, PoolPolicy},
     hosts::{AgentHost, Host, HostError},
 };
 
@@ -64,15 +64,25 @@ pub async fn serve(config: Config, source: Option<ConfigSource>, stop: Stop) -> 
         session = Session::begin(config, &me) => session?,
     };
     let mut seat: Option<Seat> = None;
+    let mut removed: Vec<PoolPolicy> = Vec::new();
     let outcome = loop {
         session.announce();
         seat = Seat::take(seat, &session, &me, &metrics).await;
         let facts = session.facts(&me, started_at);
-        board.serves(&session.config.policy(session.installation.clone()), facts);
-        let served = serve_session(&session, &me, seat.as_mut(), reload.as_mut(), &board, &metrics, &stop).await;
+        let policy = session.config.policy(session.installation.clone());
+        let pools = policy.pools.iter().cloned().chain(std::mem::take(&mut removed)).collect();
+        let policy = Policy { identity: me.clone(), pools, ..policy };
+        board.serves(&policy, facts);
+        let pools = policy.pools.clone();
+        let serving = serve_session(&session, policy, seat.as_mut(), reload.as_mut(), &board, &metrics, &stop);
+        let served = Box::pin(serving).await;
         match served {
             Served::Changed(next) => {
                 info!("the configuration has changed");
+                if session.is_at_the_place_of(&next) {
+                    let left = pools.into_iter().filter(|pool| board.shows(&pool.name)).map(PoolPolicy::without_agents);
+                    removed = left.filter(|pool| next.config.pools.iter().all(|kept| kept.name != pool.name)).collect();
+                }
                 session = *next;
             }
             Served::Ended(outcome) => break outcome,
@@ -98,7 +108,7 @@ enum Served {
 
 async fn serve_session(
     session: &Session,
-    me: &str,
+    policy: Policy,
     seat: Option<&mut Seat>,
     reload: Option<&mut Reload>,
     board: &Arc<Board>,
@@ -106,7 +116,6 @@ async fn serve_session(
     stop: &Stop,
 ) -> Served {
     let leadership = seat.as_ref().map_or_else(|| session.without_election(), |seat| seat.leadership.clone());
-    let policy = Policy { identity: me.to_owned(), ..session.config.policy(session.installation.clone()) };
     let mut engine = Engine::new(&session.azure_devops, &session.host, policy, session.settings(), Arc::clone(metrics))
         .under(leadership.clone())
         .wishing(session.wishes())
@@ -120,7 +129,7 @@ async fn serve_session(
     let in_cluster = session.status_store().map(|store| Secretary::new(store, Arc::clone(board), leadership.clone()));
     let in_file = session.status_file().map(|store| Secretary::new(store, Arc::clone(board), leadership));
     let run = async {
-        let run = engine.run(&this_stop);
+        let run = Box::pin(engine.run(&this_stop));
         match (in_cluster, in_file) {
             (Some(secretary), _) => secretary.keep_during(run).await,
             (None, Some(secretary)) => secretary.keep_during(run).await,

@@ -151,6 +151,13 @@ impl Session {
         Some(Place { namespace: kubernetes.namespace().to_owned(), lease })
     }
 
+    /// Whether another configuration's agents run where those of this one do, for the same organization.
+    pub(super) fn is_at_the_place_of(&self, other: &Self) -> bool {
+        self.installation == other.installation
+            && self.host.kind() == other.host.kind()
+            && self.config.organization.url == other.config.organization.url
+    }
+
     /// How the agents of each template are to get the right to work.
     pub(super) fn wishes(&self) -> Wishes {
         let in_containers = matches!(self.host, Host::Kubernetes(_) | Host::ContainerInstances(_));

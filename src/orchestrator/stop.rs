@@ -1,5 +1,7 @@
 //! The wish to stop, as something that many places can wait for.
 
+use std::sync::OnceLock;
+
 use tokio::sync::watch;
 
 /// Says that it is time to stop. Dropping it says so too.
@@ -25,6 +27,12 @@ impl Stopper {
 }
 
 impl Stop {
+    /// The time to stop never comes.
+    pub(super) fn never() -> Self {
+        static NEVER: OnceLock<(Stopper, Stop)> = OnceLock::new();
+        NEVER.get_or_init(stop_pair).1.clone()
+    }
+
     /// Waits until it is time to stop; returns at once when it was time before.
     pub async fn wanted(&self) {
         let mut receiver = self.0.clone();

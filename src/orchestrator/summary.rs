@@ -28,9 +28,14 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
     let mut pools: Vec<PoolReport> = Vec::new();
     for pool in &policy.pools {
         let seen = known.pools.entry(pool.name.clone()).or_default();
-        let Seen { observed, agents, polled_at, failure, registration, refusals, never_came, since } = seen;
-        let lately = never_came.iter().filter(|(_, at)| now < *at + LATELY).map(|(finding, _)| finding);
-        let troubles: Vec<Finding> = registration.iter().chain(lately).cloned().collect();
+        let Seen { observed, agents, polled_at, failure, registration, delays, replaced, refusals, never_came, since } =
+            seen;
+        let lately =
+            never_came.iter().chain(&*replaced).filter(|(_, at)| now < *at + LATELY).map(|(finding, _)| finding);
+        let mut troubles: Vec<Finding> = registration.values().chain(&*delays).chain(lately).cloned().collect();
+        // The same refusal of several kinds of changes is told once.
+        let mut told = std::collections::HashSet::new();
+        troubles.retain(|finding| told.insert((finding.code, finding.message.clone())));
         let view = PoolView {
             policy,
             host: known.facts.host,
@@ -56,8 +61,8 @@ pub(super) fn report(known: &mut Known, policy: &Policy, now: Timestamp) -> Repo
     }
     cap(&mut pools, MOST_REQUESTS, MOST_AGENTS);
 
-    let mut findings: Vec<Finding> =
-        [&known.host, &known.config, &known.control].into_iter().flatten().cloned().collect();
+    let of_all = [&known.host, &known.config, &known.control, &known.trial, &known.clocks, &known.tidying];
+    let mut findings: Vec<Finding> = of_all.into_iter().flatten().cloned().collect();
     for finding in &mut findings {
         finding.since = Some(known.since.when(finding.code, &finding.message, now));
     }

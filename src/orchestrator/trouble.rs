@@ -88,7 +88,7 @@ fn fix_of(code: Code, host: HostKind) -> Option<String> {
     let line = match (code, host) {
         (Code::OrchestratorForbidden, HostKind::Kubernetes) => "kubectl ado upgrade restores the orchestrator's Role",
         (Code::TemplateRefused, HostKind::Kubernetes) => {
-            "kubectl ado template validate --server FILE shows what the API server refuses"
+            "kubectl ado template validate --server -f FILE shows what the API server refuses"
         }
         (Code::PodRefused, HostKind::Kubernetes) => TroubleKind::Refused.fix(host),
         (Code::QuotaUsedUp, HostKind::Kubernetes) => TroubleKind::Quota.fix(host),

@@ -14,19 +14,11 @@ pub use format::{Format, write_json, write_yaml};
 pub use table::{aligned, table};
 pub use width::{columns, side_by_side, wrap, wrap_from};
 
-/// Text that others wrote (pipeline names, server messages) with its control characters escaped, so that it cannot
-/// move the cursor or colour the terminal.
+/// Text that others wrote (pipeline names, server messages), so that it can neither steer the terminal nor reorder what is
+/// read: [`crate::text`].
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            harmless.extend(c.escape_default());
-        } else {
-            harmless.push(c);
-        }
-    }
-    harmless
+    crate::text::harmless(text).into_owned()
 }
 
 #[cfg(test)]

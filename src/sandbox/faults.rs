@@ -1,7 +1,7 @@
 //! What can go wrong on the way to Azure DevOps and back, switched on by a test or by a flag.
 //!
 //! As text: `KIND[=VALUE][@PART-OF-THE-CALL][*TIMES]`, where the part is looked for in `METHOD /path?query`:
-//! `latency=2s`, `429=30s@jobrequests*3`, `500@POST*1`.
+//! `latency=2s`, `429=30s@jobrequests*3`, `500@POST*1`, `half-list@jobrequests`, `stale-list=10s@agents`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -43,6 +43,77 @@ pub enum FaultKind {
     Dropped,
     /// `lose-reply`: the call is done, and the connection is closed instead of an answer.
     LostReply,
+    /// `late-reply`: the call is done at once, and its answer comes this much later.
+    LateReply(Duration),
+    /// `empty-list`: a list of pools, agents or job requests has no elements. Like all faults of lists it comes with the
+    /// status 200 and strikes no other calls.
+    EmptyList,
+    /// `half-list`: every second element of a list is left out, from the first on.
+    HalfList,
+    /// `short-list`: so many elements are left out of a list, from the first on.
+    ShortList(u32),
+    /// `doubled-list`: each element of a list comes twice.
+    DoubledList,
+    /// `misshapen-list`: this field of each element of a list is of a type that nobody expects.
+    MisshapenList(ListField),
+    /// `stale-list`: a list is answered as it was this long ago. What is remembered of lists goes back two minutes.
+    StaleList(Duration),
+    /// `read-only`: 403 for changes of pools and agents, as for a token that may only read. Strikes no calls of agents for
+    /// their own work.
+    ReadOnly,
+    /// `out-of-sight`: what is asked for is not visible for the token: lists are empty, all else is not found. Strikes no
+    /// calls of agents for their own work.
+    OutOfSight,
+}
+
+/// A field of an element of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListField {
+    /// `id`: the number of the element, which job requests call `requestId`.
+    #[default]
+    Id,
+    /// `name` of a pool or an agent.
+    Name,
+    /// `status` of an agent.
+    Status,
+    /// `enabled` of an agent.
+    Enabled,
+    /// `assignedRequest` of an agent.
+    AssignedRequest,
+    /// `reservedAgent` of a job request.
+    ReservedAgent,
+    /// `receiveTime` of a job request.
+    ReceiveTime,
+    /// The element itself is a text.
+    Element,
+}
+
+impl ListField {
+    const ALL: [Self; 8] = [
+        Self::Id,
+        Self::Name,
+        Self::Status,
+        Self::Enabled,
+        Self::AssignedRequest,
+        Self::ReservedAgent,
+        Self::ReceiveTime,
+        Self::Element,
+    ];
+
+    /// Its name in a fault's text, which for all but [`Self::Element`] is its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Name => "name",
+            Self::Status => "status",
+            Self::Enabled => "enabled",
+            Self::AssignedRequest => "assignedRequest",
+            Self::ReservedAgent => "reservedAgent",
+            Self::ReceiveTime => "receiveTime",
+            Self::Element => "element",
+        }
+    }
 }
 
 impl FaultKind {
@@ -63,7 +134,9 @@ impl FaultKind {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "\"{0}\" is no fault; it is KIND[=VALUE][@PART][*TIMES] with one of the kinds latency=TIME, sign-in, 302, 401, 403, \
-     404, 409, session-conflict, invalid-client, 429[=TIME], retry-after=TIME, 500, cut-off, drop, lose-reply"
+     404, 409, session-conflict, invalid-client, 429[=TIME], retry-after=TIME, 500, cut-off, drop, lose-reply, \
+     late-reply=TIME, empty-list, half-list, short-list=N, doubled-list, misshapen-list[=FIELD], stale-list=TIME, \
+     read-only, out-of-sight"
 )]
 pub struct FaultError(String);
 
@@ -80,6 +153,14 @@ impl Trouble for FaultKind {
         match self {
             Self::SessionConflict => path.starts_with("post ") && path.ends_with("/sessions"),
             Self::InvalidClient => path.contains("/oauth2/token"),
+            Self::EmptyList
+            | Self::HalfList
+            | Self::ShortList(_)
+            | Self::DoubledList
+            | Self::MisshapenList(_)
+            | Self::StaleList(_) => is_list(path),
+            Self::ReadOnly => is_for_managers(path) && !path.starts_with("get "),
+            Self::OutOfSight => is_for_managers(path),
             _ => true,
         }
     }
@@ -89,6 +170,13 @@ impl Trouble for FaultKind {
             "latency" => Self::Latency(value.time(None)?),
             "429" => Self::Throttled(value.time(Some(Duration::from_secs(10)))?),
             "retry-after" => Self::RetryAfter(value.time(None)?),
+            "late-reply" => Self::LateReply(value.time(None)?),
+            "stale-list" => Self::StaleList(value.time(None)?),
+            "short-list" => Self::ShortList(value.text()?.parse().ok()?),
+            "misshapen-list" => Self::MisshapenList(match value.text() {
+                Some(name) => ListField::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))?,
+                None => ListField::default(),
+            }),
             _ if value.is_there() => return None,
             "sign-in" | "203" => Self::SignInPage,
             "302" => Self::Redirect,
@@ -102,9 +190,25 @@ impl Trouble for FaultKind {
             "cut-off" => Self::CutOff,
             "drop" => Self::Dropped,
             "lose-reply" => Self::LostReply,
+            "empty-list" => Self::EmptyList,
+            "half-list" => Self::HalfList,
+            "doubled-list" => Self::DoubledList,
+            "read-only" => Self::ReadOnly,
+            "out-of-sight" => Self::OutOfSight,
             _ => return None,
         })
     }
+}
+
+/// Whether a call, `METHOD /path` in lower case, asks for a list of pools, agents or job requests.
+pub(super) fn is_list(path: &str) -> bool {
+    path.starts_with("get ") && ["/pools", "/agents", "/jobrequests"].iter().any(|end| path.ends_with(end))
+}
+
+/// Whether a call is about pools, and not one by which an agent does its own work.
+fn is_for_managers(path: &str) -> bool {
+    let is_agents_own = ["/sessions", "/messages", "/jobrequests/"].iter().any(|part| path.contains(part));
+    path.contains("/distributedtask/pools") && !is_agents_own
 }
 
 impl FromStr for Fault {
@@ -134,6 +238,15 @@ impl fmt::Display for Fault {
             FaultKind::CutOff => "cut-off".to_owned(),
             FaultKind::Dropped => "drop".to_owned(),
             FaultKind::LostReply => "lose-reply".to_owned(),
+            FaultKind::LateReply(time) => format!("late-reply={}", seconds(time)),
+            FaultKind::EmptyList => "empty-list".to_owned(),
+            FaultKind::HalfList => "half-list".to_owned(),
+            FaultKind::ShortList(count) => format!("short-list={count}"),
+            FaultKind::DoubledList => "doubled-list".to_owned(),
+            FaultKind::MisshapenList(field) => format!("misshapen-list={}", field.name()),
+            FaultKind::StaleList(time) => format!("stale-list={}", seconds(time)),
+            FaultKind::ReadOnly => "read-only".to_owned(),
+            FaultKind::OutOfSight => "out-of-sight".to_owned(),
         };
         f.write_str(&kind)?;
         if let Some(part) = &self.part {
@@ -168,15 +281,36 @@ mod tests {
             "cut-off*2",
             "drop",
             "lose-reply@PUT",
+            "late-reply=30s@GET",
+            "empty-list@jobrequests*2",
+            "half-list",
+            "short-list=3@pools/11/agents",
+            "doubled-list",
+            "misshapen-list=assignedRequest",
+            "stale-list=10s@agents",
+            "read-only",
+            "out-of-sight@pools/11",
         ] {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }
         assert_eq!("429".parse::<Fault>().unwrap().kind, FaultKind::Throttled(Duration::from_secs(10)));
+        assert_eq!("misshapen-list".parse::<Fault>().unwrap().kind, FaultKind::MisshapenList(ListField::Id));
     }
 
     #[test]
     fn what_is_no_fault_is_an_error_that_lists_them() {
-        for text in ["", "418", "latency", "latency=soon", "500=3", "500*many", "retry-after=-1s"] {
+        for text in [
+            "",
+            "418",
+            "latency",
+            "latency=soon",
+            "500=3",
+            "500*many",
+            "retry-after=-1s",
+            "short-list",
+            "empty-list=3",
+            "misshapen-list=colour",
+        ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();
             assert!(error.contains("lose-reply"), "{text}: {error}");
         }
@@ -197,5 +331,33 @@ mod tests {
         assert_eq!(faults.strike("POST /o/_apis/OAuth2/token/1?x"), (late, Some(FaultKind::InvalidClient)));
         assert_eq!(faults.strike("POST /o/_apis/pools/1/sessions?v=1"), (late, Some(FaultKind::SessionConflict)));
         assert_eq!(faults.strike("DELETE /o/_apis/pools/1/sessions/2"), (late, None));
+    }
+
+    #[test]
+    fn faults_of_lists_and_of_rights_strike_no_other_calls() {
+        let strikes = |kind: FaultKind, call: &str| {
+            let mut faults = switched::Faults::default();
+            faults.add(kind.always());
+            faults.strike(call).1.is_some()
+        };
+        let of = |rest: &str| rest.replace(" ", " /o/_apis/distributedtask/");
+        for (call, list, read_only, out_of_sight) in [
+            ("GET pools?poolName=x", true, false, true),
+            ("GET pools/11/agents?includeCapabilities=true", true, false, true),
+            ("GET pools/11/jobrequests?completedRequestCount=0", true, false, true),
+            ("GET pools/11/agents/3", false, false, true),
+            ("PATCH pools/11/agents/3", false, true, true),
+            ("PATCH pools/11", false, true, true),
+            ("PATCH pools/11/jobrequests/3?lockToken=x", false, false, false),
+            ("POST pools/11/sessions", false, false, false),
+            ("GET pools/11/messages?sessionId=x", false, false, false),
+            ("GET resourceusage", false, false, false),
+        ] {
+            let call = of(call);
+            assert_eq!(strikes(FaultKind::EmptyList, &call), list, "{call}");
+            assert_eq!(strikes(FaultKind::StaleList(Duration::from_secs(1)), &call), list, "{call}");
+            assert_eq!(strikes(FaultKind::ReadOnly, &call), read_only, "{call}");
+            assert_eq!(strikes(FaultKind::OutOfSight, &call), out_of_sight, "{call}");
+        }
     }
 }

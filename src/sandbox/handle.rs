@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -11,7 +11,7 @@ use super::{
     http::{Shared, serve},
     package::Package,
     served,
-    settings::Settings,
+    settings::{AgentScripts, Settings},
     sign_ins::Assertions,
     state::{Agent, AgentRecord, AgentSpec, JobSpec, PoolSpec, Refusal, Request, State},
 };
@@ -48,7 +48,11 @@ impl Sandbox {
             Some(program) => program.clone(),
             None => std::env::current_exe()?,
         };
-        let shared = Arc::new(Shared::new(settings, Package::new(&program)?));
+        let package = match &settings.agent_scripts {
+            Some(AgentScripts { config, run }) => Package::of_scripts(config, run)?,
+            None => Package::new(&program)?,
+        };
+        let shared = Arc::new(Shared::new(settings, package));
         let (listener, address) = served::listen(listen)?;
         let task = runtime.spawn(serve(Arc::clone(&shared), listener)).abort_handle();
         Ok(Self { server: Arc::new(Server { shared, address, task }) })
@@ -91,6 +95,25 @@ impl Sandbox {
     /// The name is taken.
     pub fn add_pool(&self, spec: impl Into<PoolSpec>) -> Result<i64, Refusal> {
         self.shared().with(|state, now| state.add_pool(spec.into(), now))
+    }
+
+    /// Gives a pool another name; its number, agents and requests stay.
+    ///
+    /// # Errors
+    ///
+    /// No such pool, or the name is taken.
+    pub fn rename_pool(&self, pool: i64, name: impl Into<String>) -> Result<(), Refusal> {
+        self.shared().with(|state, now| state.rename_pool(pool, name.into(), now))
+    }
+
+    /// Deletes a pool with its agents; its unfinished requests are canceled. A pool that is made again with the same name
+    /// has another number.
+    ///
+    /// # Errors
+    ///
+    /// No such pool.
+    pub fn remove_pool(&self, pool: i64) -> Result<(), Refusal> {
+        self.shared().with(|state, now| state.remove_pool(pool, now))
     }
 
     /// Registers an agent that is offline: a placeholder. Returns its number.
@@ -182,6 +205,12 @@ impl Sandbox {
         self.shared().see(look)
     }
 
+    /// Does something with the whole state at this moment, by the organization's clock. Nothing else happens meanwhile: be
+    /// brief, and do not use the handle.
+    pub fn change<T>(&self, act: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        self.shared().with(act)
+    }
+
     /// Waits until the state is as wanted, at most so long. Returns whether it is. `reached` looks as [`Self::see`] does.
     pub async fn until(&self, within: Duration, mut reached: impl FnMut(&State) -> bool) -> bool {
         served::until(self.shared().changes(), within, || self.shared().see(&mut reached)).await
@@ -190,6 +219,12 @@ impl Sandbox {
     /// Switches a fault on.
     pub fn inject(&self, fault: Fault) {
         self.shared().faults().add(fault);
+    }
+
+    /// Sets the organization's clock, which its stamps and the `Date` of its answers come from, this far ahead of this
+    /// machine's.
+    pub fn set_clock_ahead(&self, ahead: SignedDuration) {
+        self.shared().set_clock_ahead(ahead);
     }
 
     /// Switches all faults off.

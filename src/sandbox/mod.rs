@@ -21,14 +21,16 @@ mod sign_ins;
 pub mod state;
 mod switched;
 
-pub use faults::{Fault, FaultError, FaultKind};
+pub use faults::{Fault, FaultError, FaultKind, ListField};
 pub use handle::Sandbox;
-pub use settings::Settings;
+pub use settings::{AgentScripts, Settings};
 pub use sign_ins::{AssertionFault, Assertions};
 pub use state::{
     Agent, AgentRecord, AgentSpec, Authorization, JobResult, JobSpec, KeySpec, Phase, PoolKind, PoolSpec, PublicKey,
     Refusal, Request, Rules, State, Step,
 };
+
+use state::made_up_variables;
 
 /// The version of the agent's software: what the package contains and what the agents say of themselves.
 pub const AGENT_VERSION: &str = "4.260.0";

@@ -26,9 +26,13 @@ impl Package {
     /// A package whose scripts hand over to the program in KUBECTL_ADO, else to `program` if this machine has it,
     /// else to the `kubectl-ado` that is found on the PATH.
     pub(super) fn new(program: &Path) -> io::Result<Self> {
+        Self::of_scripts(&script(program, Script::Config), &script(program, Script::Run))
+    }
+
+    /// A package with these two scripts.
+    pub(super) fn of_scripts(config: &str, run: &str) -> io::Result<Self> {
         let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
-        for (name, script) in [("config.sh", script(program, Script::Config)), ("run.sh", script(program, Script::Run))]
-        {
+        for (name, script) in [("config.sh", config), ("run.sh", run)] {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o755);
             header.set_size(script.len() as u64);

@@ -48,9 +48,13 @@ pub(super) trait Trouble: Copy {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a>(Option<&'a str>);
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     pub(super) fn is_there(self) -> bool {
         self.0.is_some()
+    }
+
+    pub(super) fn text(self) -> Option<&'a str> {
+        self.0
     }
 
     /// It as a time.

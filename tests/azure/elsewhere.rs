@@ -184,6 +184,7 @@ async fn before_anything_is_started_a_check_tells_what_azure_lacks() {
     for line in [
         "OK    Entra gives a token for Azure (EnvironmentCredential",
         "OK    the resource group agents shows its container groups",
+        "OK    the identity may make and delete container groups in agents",
         "OK    westeurope has room for container groups (0 of 100 ContainerGroups",
     ] {
         assert!(out.contains(line), "{line}: {out}");

@@ -13,7 +13,8 @@ async fn a_group_that_is_stuck_is_replaced_and_deleted() {
         let stage = Stage::new(AzureRules::default());
         stage.azure.inject(AzureFaultKind::Stuck.times(1));
         let requests = stage.queue(1, "true");
-        let serve = stage.serve_file(by, "defaults: {startTimeout: 20s}\n").start();
+        let serve =
+            stage.serve_file(by, "defaults: {startTimeout: 20s, scheduleTimeout: 20s, pullTimeout: 20s}\n").start();
         stage.all_are_served_and_nothing_is_left(&requests).await;
         let history = stage.azure.history();
         assert_eq!((history[0].starts, history[0].exit_code), (0, None), "{history:?}");

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use kubectl_ado::{
     config::{Authentication, AzureEnvironment, Config, HostConfig, Os, Polling, Registration, SecretKey, TokenSource},
-    core::{Demand, Recipe, Scale},
+    core::{Demand, Recipe, Scale, Timeouts},
 };
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ fn the_least_that_is_required_is_enough() {
     assert_eq!((kubernetes.namespace.as_str(), kubernetes.initialize_namespace), ("default", true));
     assert_eq!((config.polling, config.run_once), (Polling::Adaptive, false));
     assert_eq!(config.listen, "127.0.0.1:0".parse().unwrap());
-    assert_eq!(config.start_timeout, Duration::from_mins(5));
+    assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(
         (config.retention.finished, config.retention.failed),
         (Duration::from_mins(10), Duration::from_hours(24))
@@ -204,6 +204,27 @@ pools:
     schedules: [{days: [mon, tue, wed, thu, fri], from: "07:30", to: "18:00", timeZone: Europe/Berlin, idleAgents: 4}]
 "#;
 
+#[test]
+fn each_template_may_have_its_own_times_to_start() {
+    let of = |defaults: &str, own: &str| {
+        let text = format!(
+            "organization: {{url: https://dev.azure.com/contoso, tokenFile: token}}\nhost: kubernetes\nnamespace: a\n\
+             defaults: {{{defaults}}}\npools:\n- name: P\n  templates:\n  - {{name: t, {own}}}\n"
+        );
+        let folder = Folder::with(&[("ado.yaml", &text), ("token", "abc")]);
+        let environment = [("HOME", "/nowhere")].into_iter().collect();
+        Config::load(&environment, Some(&folder.path("ado.yaml"))).unwrap().pools[0].templates[0].timeouts
+    };
+    let minutes = Duration::from_mins;
+    assert_eq!(of("", "minAgents: 0"), Timeouts::default());
+    // Who gave a slow image more time before there were several steps has given it to each of them.
+    let slow = Timeouts { start: minutes(30), pull: minutes(30), schedule: minutes(30), queue: None };
+    assert_eq!(of("startTimeout: 30m", "minAgents: 0"), slow);
+    assert_eq!(of("startTimeout: 1m", "startTimeout: 30m"), slow);
+    let all = Timeouts { start: minutes(1), pull: minutes(2), schedule: minutes(3), queue: Some(minutes(4)) };
+    assert_eq!(of("pullTimeout: 9m, queueTimeout: 4m", "startTimeout: 1m, pullTimeout: 2m, scheduleTimeout: 3m"), all);
+}
+
 const GPU: &str =
     "apiVersion: batch/v1\nkind: Job\nmetadata: {name: gpu}\nspec: {template: {spec: {containers: [{name: a}]}}}\n";
 
@@ -289,7 +310,8 @@ fn a_text_that_is_read_elsewhere_needs_only_the_files_that_are_handed_over() {
     };
     let config = read(&[("conf/job.yaml", job)]).unwrap();
     assert!(config.agents.values().all(|agents| agents.job_template.is_some()));
-    assert!(read(&[]).unwrap().agents.values().all(|agents| agents.job_template.is_none()));
+    let missing = read(&[]).unwrap_err().to_string();
+    assert!(missing.contains("jobTemplate names \"conf/job.yaml\", which does not come along"), "{missing}");
     let wrong = read(&[("conf/job.yaml", "kind: Pod\n")]).unwrap_err().to_string();
     assert!(wrong.contains("conf/ado.yaml:3:14: jobTemplate: conf/job.yaml"), "{wrong}");
     let unknown = Config::of_files(&environment, "ado.yaml".as_ref(), "pool: []\n", [].into()).unwrap_err();

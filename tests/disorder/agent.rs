@@ -32,6 +32,18 @@ pub(crate) struct Plan {
     pub(crate) removes_itself: bool,
     /// Those of a just-in-time agent.
     pub(crate) files: Option<Files>,
+    /// How long it goes on after it has removed its registration.
+    pub(crate) lingers: Duration,
+    /// How many variables of its environment it tells of, each a capability.
+    pub(crate) variables: usize,
+}
+
+/// A step in an agent's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Online,
+    Received,
+    Done,
 }
 
 /// The files of an agent that is registered already, as far as they are read here.
@@ -69,29 +81,40 @@ impl Files {
 pub(crate) struct CannotSignIn;
 
 /// A whole life. One that has files is this one agent and no other: it neither registers nor removes itself.
-pub(crate) async fn live(organization: &Organization, plan: &Plan) -> Result<(), CannotSignIn> {
+/// `takes` is told of each step.
+pub(crate) async fn live(
+    organization: &Organization,
+    plan: &Plan,
+    takes: &(impl Fn(Step) + Sync),
+) -> Result<(), CannotSignIn> {
     if let Some(Files { pool, agent, serial }) = &plan.files {
         if !organization.see(|state| has_key(state, *pool, *agent, serial)) {
             return Err(CannotSignIn);
         }
         let Some(mut session) = Session::open(organization, *pool, *agent).await else { return Err(CannotSignIn) };
-        session.serve(plan).await;
+        takes(Step::Online);
+        session.serve(plan, takes).await;
         return Ok(());
     }
     let Some((pool, agent)) = register(organization, plan) else { return Ok(()) };
     let Some(mut session) = Session::open(organization, pool, agent).await else { return Ok(()) };
-    session.serve(plan).await;
+    takes(Step::Online);
+    session.serve(plan, takes).await;
     drop(session);
     if plan.removes_itself {
         let _ = organization.change(|state, now| state.remove_agent(pool, agent, now));
+        sleep(plan.lingers).await;
     }
     Ok(())
 }
 
 fn register(organization: &Organization, plan: &Plan) -> Option<(i64, i64)> {
+    let pool = organization.pool_named(&plan.pool)?;
     organization.change(|state, now| {
-        let pool = state.pool_named(&plan.pool)?.id;
-        let spec = AgentSpec::named(&plan.name).with(INSTALLATION_CAPABILITY, &plan.installation);
+        let mut spec = AgentSpec::named(&plan.name).with(INSTALLATION_CAPABILITY, &plan.installation);
+        for number in 0..plan.variables {
+            spec = spec.with(format!("SERVICE_{number}_PORT_443_TCP_ADDR"), format!("{number:0>40}"));
+        }
         match state.register(pool, spec.clone(), now) {
             Ok(agent) => Some((pool, agent)),
             Err(_) => {
@@ -128,7 +151,7 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for a job and does it. Ends as well when the session is gone.
-    async fn serve(&mut self, plan: &Plan) {
+    async fn serve(&mut self, plan: &Plan, takes: &(impl Fn(Step) + Sync)) {
         let mut waiter = self.organization.waiter();
         let mut last = 0;
         while let Ok((message, content)) = self.next(&mut waiter, last).await {
@@ -137,7 +160,9 @@ impl<'a> Session<'a> {
             sleep(plan.takes_up).await;
             // A job that was cancelled meanwhile is nobody's; the next one may come.
             if self.organization.change(|state, now| state.renew(self.pool, request, now).is_ok()) {
+                takes(Step::Received);
                 let result = self.work(&mut waiter, last, plan.work).await;
+                takes(Step::Done);
                 let _ = self.organization.change(|state, now| state.finish(self.pool, request, result, true, now));
                 break;
             }

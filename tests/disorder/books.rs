@@ -4,12 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
 };
 
 use kubectl_ado::sandbox::{JobResult, Phase, Request, State};
 use serde_json::Value;
 
-use crate::{agent, dice::Dice, organization::Organization, storm::Storm, story::Schedule};
+use crate::{agent, dice::Dice, history::History, organization::Organization, storm::Storm, story::Schedule};
 
 /// A Job that was made, as its labels say what for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,17 @@ impl Notes {
     }
 }
 
+/// What becomes of agents by chance.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fate {
+    /// The chance to die before it is online.
+    pub(crate) deaths: f64,
+    /// The chance to be evicted.
+    pub(crate) evictions: f64,
+    /// How many variables of their environment agents tell of.
+    pub(crate) variables: usize,
+}
+
 /// The books. All who hold them hold the same ones.
 #[derive(Clone)]
 pub(crate) struct Books {
@@ -60,6 +72,11 @@ pub(crate) struct Books {
     rivals: bool,
     /// The most agents in a pool at once, where there is one orchestrator who remembers.
     most: Option<usize>,
+    /// How many variables of their environment agents tell of.
+    variables: usize,
+    /// The chance of an agent to be evicted in the middle of its life.
+    evictions: f64,
+    history: History,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -68,7 +85,20 @@ impl Books {
         let (deaths, rivals) = (schedule.deaths, schedule.orchestrators > 1);
         let remembers = !rivals && !schedule.dies;
         let most = schedule.max_agents.filter(|_| remembers).and_then(|most| usize::try_from(most).ok());
-        Self { organization, storm, deaths, rivals, most, notes: Arc::default() }
+        let history = History::new(storm.weather.clone(), None);
+        let (variables, evictions) = (0, 0.0);
+        Self { organization, storm, deaths, rivals, most, variables, evictions, history, notes: Arc::default() }
+    }
+
+    /// Books of a world in which promises are kept, with the chances of an agent to die early and to be evicted later.
+    pub(crate) fn of_world(organization: Organization, storm: Storm, history: History, fate: Fate) -> Self {
+        let Fate { deaths, evictions, variables } = fate;
+        let (rivals, most, notes) = (false, None, Arc::default());
+        Self { organization, storm, deaths, rivals, most, variables, evictions, history, notes }
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// A Job came to be.
@@ -82,6 +112,13 @@ impl Books {
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
         self.storm.log.note(format!("made {made:?}"));
+        // By its annotation: a label is shortened.
+        let pool = metadata["annotations"]["kubectl-ado/pool"].as_str().unwrap_or(&made.pool);
+        let is_assigned = |agent: &str| {
+            let holds = |request: &Request| request.agent.as_ref().is_some_and(|holder| holder.name == agent);
+            self.organization.see(|state| state.unfinished().any(holds))
+        };
+        self.history.made(uid, &made.name, pool, made.request.parse().ok(), is_assigned);
         let is_late = self.rivals || self.storm.slow_creates.lock().unwrap().contains(&made.name);
         // Another one was started in its place, be it for this job request or for one whose agent took this one.
         let is_given_up = self.storm.late_creates.lock().unwrap().contains(&made.name);
@@ -104,6 +141,14 @@ impl Books {
 
     /// A Job is gone.
     pub(crate) fn deleted(&self, uid: &str) {
+        let pool = self.history.see(|lives| lives.get(uid).map(|life| life.pool.clone())).unwrap_or_default();
+        // In the pool that has the name now: an agent registers itself by the name.
+        let number = self.organization.pool_named(&pool);
+        let waits = |request: i64| {
+            let found = |request: &Request| request.phase() < Phase::Received && Some(request.pool) == number;
+            self.organization.see(|state| state.find_request(request).is_some_and(found))
+        };
+        self.history.gone(uid, waits);
         let mut notes = self.notes.lock().unwrap();
         let Some(MadeJob { name, request, .. }) = notes.made.get(uid).cloned() else { return };
         self.storm.log.note(format!("the Job {name} was deleted"));
@@ -124,8 +169,31 @@ impl Books {
         let dies = !self.storm.is_over() && dice.chance(self.deaths);
         if dies {
             self.notes.lock().unwrap().died.insert(uid.to_owned());
+            self.history.ended(uid, true);
         }
         dies
+    }
+
+    /// When the agent is evicted, counted from the moment when its container runs.
+    pub(crate) fn evicted_after(&self, dice: &Dice) -> Option<Duration> {
+        let is_evicted = self.evictions > 0.0 && !self.storm.is_over() && dice.chance(self.evictions);
+        is_evicted.then(|| dice.time(1_000..=60_000))
+    }
+
+    /// The pod of a Job was evicted.
+    pub(crate) fn evicted(&self, uid: &str) {
+        self.storm.log.note(format!("the pod of {uid} is evicted"));
+        self.notes.lock().unwrap().died.insert(uid.to_owned());
+        self.history.ended(uid, true);
+    }
+
+    /// An agent takes a step.
+    pub(crate) fn takes(&self, uid: &str, step: agent::Step) {
+        match step {
+            agent::Step::Online => self.history.online(uid),
+            agent::Step::Received => self.history.received(uid),
+            agent::Step::Done => self.history.done(uid),
+        }
     }
 
     /// An agent ended because it could not sign in.
@@ -135,6 +203,7 @@ impl Books {
         self.storm.log.note(format!("the agent {name} cannot sign in"));
         notes.died.insert(uid.to_owned());
         notes.strangers.insert(uid.to_owned());
+        self.history.ended(uid, true);
         // Where several act at once, one who was held up may register the agent anew when another has claimed its Job.
         let is_claimed = self.rivals && self.storm.claimed.lock().unwrap().contains(&name);
         if !is_claimed {
@@ -149,6 +218,7 @@ impl Books {
 
     /// An agent has done its job.
     pub(crate) fn worked(&self, uid: &str) {
+        self.history.ended(uid, false);
         self.notes.lock().unwrap().worked.insert(uid.to_owned());
     }
 
@@ -216,6 +286,8 @@ impl Books {
             takes_up: dice.time(self.storm.tempo.takes_up.clone()),
             work: dice.time(self.storm.tempo.work.clone()),
             removes_itself: dice.chance(0.7),
+            lingers: dice.time(self.storm.tempo.lingers.clone()),
+            variables: self.variables,
         }
     }
 

@@ -64,7 +64,9 @@ impl Scene {
         config.agents.values_mut().for_each(|agent| agent.registration = Registration::Only(recipe));
         let (upstream, lives) = (cluster.client(), Arc::default());
         let organization_of_it = organization.clone();
-        let orchestrator = Orchestrator { config, upstream, organization: organization_of_it, storm, elected, lives };
+        let (board, metrics) = Default::default();
+        let orchestrator =
+            Orchestrator { config, upstream, organization: organization_of_it, storm, elected, lives, board, metrics };
         Self { cluster, organization, orchestrator }
     }
 
@@ -129,7 +131,7 @@ impl Scene {
     fn lose_an_agent(&self) {
         let changes = self.cluster.changes_since(0);
         let first = changes.iter().find(|change| change.key.plural == JOBS.plural).unwrap();
-        let at = clock::written(clock::now());
+        let at = clock::written(clock::of_api_server());
         let failed =
             json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": at});
         self.cluster.change(JOBS, &first.key, &json!({"status": {"conditions": [failed]}}));

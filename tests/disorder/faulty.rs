@@ -15,15 +15,20 @@ use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody, combinators::Un
 use hyper::{
     Method, Request, Response,
     body::{Bytes, Frame},
-    header::{HeaderName, HeaderValue},
+    header::{DATE, HeaderName, HeaderValue},
 };
 use kube::{Client, client::Body};
-use tokio::{sync::oneshot, time::sleep};
+use kubectl_ado::clock::ServerClock;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tower::BoxError;
 
 use crate::{
     cluster::{LATE, Problem, STALE, resource},
     storm::Storm,
+    weather::NEVER,
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
@@ -60,15 +65,16 @@ enum Break {
     Reset,
 }
 
-/// A client whose calls go wrong now and then.
-pub(crate) fn client(upstream: Client, storm: Storm, namespace: &str) -> Client {
-    Client::new(Faulty { upstream, storm }, namespace)
+/// A client whose calls go wrong now and then, and whose answers set a clock.
+pub(crate) fn client(upstream: Client, storm: Storm, namespace: &str, clock: ServerClock) -> Client {
+    Client::new(Faulty { upstream, storm, clock }, namespace)
 }
 
 #[derive(Clone)]
 struct Faulty {
     upstream: Client,
     storm: Storm,
+    clock: ServerClock,
 }
 
 impl tower::Service<Request<Body>> for Faulty {
@@ -83,12 +89,15 @@ impl tower::Service<Request<Body>> for Faulty {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let fault = self.choose(&request);
         let call = format!("{} {}", request.method(), request.uri().path());
-        let Self { upstream, storm } = self.clone();
+        let (Self { upstream, storm, clock }, sent) = (self.clone(), Instant::now());
         Box::pin(async move {
             storm.log.note(format!("{call}: {fault:?}"));
             let answer = carry_out(upstream, request, fault, &storm).await;
             let outcome = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.status().to_string());
             storm.log.note(format!("{call}: answered {outcome}"));
+            if let Ok(answer) = &answer {
+                clock.note(answer.headers().get(DATE).and_then(|date| date.to_str().ok()), sent);
+            }
             answer
         })
     }
@@ -131,8 +140,14 @@ impl Faulty {
 }
 
 async fn carry_out(upstream: Client, request: Request<Body>, fault: Fault, storm: &Storm) -> Result<Answer, BoxError> {
-    let (there, back) = (storm.latency(), storm.latency());
     let target = resource::target(request.uri().path());
+    let plural = target.as_ref().map_or("", |target| target.resource.plural);
+    let slow = storm.weather.api_delay(request.method(), plural);
+    let (there, back) = (storm.latency() + slow, storm.latency());
+    if slow >= NEVER {
+        storm.weather.refused(&format!("{} {}", request.method(), request.uri().path()));
+        futures::future::pending::<()>().await;
+    }
     let refused = |problem: fn(&resource::Resource, &str) -> Problem| {
         let (resource, name) = match target {
             Some(target) => (target.resource, target.name.unwrap_or_default()),

@@ -21,8 +21,8 @@ pub(crate) async fn collect(cluster: Cluster, dice: Dice) {
     let mut seen = 0;
     loop {
         waiter.look();
-        for change in cluster.changes_since(seen) {
-            seen = change.version;
+        for change in cluster.happened_since(seen) {
+            seen += 1;
             let owner = match (change.key.plural, &change.before, &change.after) {
                 (plural, Some(job), None) if plural == JOBS.plural => job.metadata("uid").to_owned(),
                 (plural, None, Some(secret)) if plural == SECRETS.plural => {

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -14,13 +14,14 @@ use std::{
 use kube::Client;
 use kubectl_ado::{
     azure::OrganizationToken,
+    clock::ServerClock,
     config::{AgentSpec, Config, Environment, HostConfig, KubernetesConfig},
     core::Policy,
     hosts::{
         HostError,
         kubernetes::{KubernetesHost, prepare},
     },
-    orchestrator::{Engine, Leadership, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
+    orchestrator::{Board, Engine, Leadership, Metrics, Outcome, Settings, Stopper, Wish, stop_pair},
 };
 use tokio::time::{sleep, timeout};
 
@@ -37,7 +38,14 @@ pub(crate) struct Orchestrator {
     pub(crate) elected: bool,
     /// How many lives there were, of all orchestrators.
     pub(crate) lives: Arc<AtomicU64>,
+    /// What the one that lives says of itself.
+    pub(crate) board: Slot,
+    /// What all of them have counted.
+    pub(crate) metrics: Arc<Metrics>,
 }
+
+/// Where the board of the orchestrator that lives is found, while one lives.
+pub(crate) type Slot = Arc<Mutex<Option<Arc<Board>>>>;
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug)]
@@ -71,26 +79,34 @@ impl Orchestrator {
     /// One life, from the first call on. `once` is a single pass, else it ends by dying alone.
     pub(crate) async fn live(&self, once: bool) -> Result<Outcome, HostError> {
         let settings = self.kubernetes();
-        let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace);
-        let azure_devops = FakeAzureDevOps { organization: self.organization.clone(), storm: self.storm.fork() };
+        let api_clock = ServerClock::default();
+        let client = faulty::client(self.upstream.clone(), self.storm.fork(), &settings.namespace, api_clock.clone());
+        let azure_devops = FakeAzureDevOps {
+            organization: self.organization.clone(),
+            storm: self.storm.fork(),
+            clock: ServerClock::default(),
+        };
         let installation = prepare(&client, settings, self.config.installation_id.as_deref()).await?;
         // Nobody ever had this name before.
+        self.storm.weather.life_begins();
         let identity = format!("orchestrator-{}", self.lives.fetch_add(1, Ordering::Relaxed));
         let token = OrganizationToken::of(&self.config).unwrap();
         let host = KubernetesHost::new(client, &self.config, settings, installation.clone(), token)?;
-        let host = host.known_as(&identity).by_clock(clock::now());
+        let host = host.known_as(&identity).by(api_clock);
         host.apply_documents().await;
         let policy = Policy { identity, ..self.config.policy(installation) };
         let settings = Settings {
             polling: self.config.polling,
             respect_parallel_jobs: self.config.respect_parallel_jobs,
-            now: clock::now,
+            now: clock::of_orchestrator,
         };
         let leadership = if self.elected { Leadership::alone() } else { Leadership::none() };
         let wish = |agent: &AgentSpec| Wish { registration: agent.registration, obstacle: None };
         let wishes = self.config.agents.iter().map(|(of, agent)| (of.clone(), wish(agent))).collect();
-        let engine = Engine::new(&azure_devops, &host, policy, settings, Arc::new(Metrics::default()));
-        let mut engine = engine.under(leadership).wishing(wishes);
+        let board = Arc::new(Board::serving(&policy));
+        let engine = Engine::new(&azure_devops, &host, policy, settings, Arc::clone(&self.metrics));
+        let mut engine = engine.under(leadership).wishing(wishes).reporting_to(Arc::clone(&board));
+        *self.board.lock().unwrap() = Some(board);
         let (_stopper, stop): (Stopper, _) = stop_pair();
         if once {
             return Ok(engine.run_once(&stop).await);
@@ -107,6 +123,7 @@ impl Orchestrator {
             Death::AfterPolls(polls) => Mortal::new(life, polls).await,
             Death::AfterTime(time) => timeout(time, life).await.ok(),
         };
+        *self.board.lock().unwrap() = None;
         self.storm.log.note(format!("the orchestrator ended: {death:?}, {ended:?}"));
     }
 

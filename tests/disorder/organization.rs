@@ -1,13 +1,16 @@
 //! Azure DevOps' own side: the sandbox's state machine on this schedule's clock, and how it was a while ago.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use kubectl_ado::sandbox::{AgentSpec, Rules, State};
+use kubectl_ado::{
+    azure_devops::Error,
+    sandbox::{AgentSpec, Rules, State},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -27,6 +30,16 @@ struct Shared {
     /// How it was from each of these moments on.
     past: Mutex<VecDeque<(Instant, Arc<State>)>>,
     versions: Versions,
+    names: Mutex<Names>,
+}
+
+/// What the pools are called by now. The state machine knows no renaming, so that it is done here.
+#[derive(Default)]
+struct Names {
+    /// The numbers of the pools by name; those that are gone are not among them.
+    numbers: BTreeMap<String, i64>,
+    /// Pools that have been deleted.
+    deleted: BTreeSet<i64>,
 }
 
 impl Organization {
@@ -35,15 +48,60 @@ impl Organization {
         let state = State::new(Rules::default());
         let past = Mutex::new([(Instant::now(), Arc::new(state.clone()))].into());
         let versions = Versions::default();
-        let shared = Shared { state: Mutex::new(state), past, versions };
+        let shared = Shared { state: Mutex::new(state), past, versions, names: Mutex::default() };
         let organization = Self(Arc::new(shared));
         for pool in pools {
-            organization.change(|state, now| {
-                let id = state.add_pool(pool.as_str().into(), now).unwrap();
-                state.register(id, AgentSpec::named("placeholder").disabled(), now).unwrap();
-            });
+            organization.add_pool(pool, pool);
         }
         organization
+    }
+
+    /// A new pool; `state_name` is what the state machine calls it.
+    fn add_pool(&self, name: &str, state_name: &str) {
+        let number = self.change(|state, now| {
+            let id = state.add_pool(state_name.into(), now).unwrap();
+            state.register(id, AgentSpec::named("placeholder").disabled(), now).unwrap();
+            id
+        });
+        self.0.names.lock().unwrap().numbers.insert(name.to_owned(), number);
+    }
+
+    /// Renames a pool and makes a new one of its old name.
+    pub(crate) fn rename_and_make_anew(&self, name: &str) {
+        let old = format!("{name} (old)");
+        {
+            let numbers = &mut self.0.names.lock().unwrap().numbers;
+            let number = numbers.remove(name).unwrap();
+            numbers.insert(old, number);
+        }
+        self.add_pool(name, &format!("{name} (anew)"));
+    }
+
+    /// Deletes a pool and makes a new one of its name. What the old one had is seen by nobody any more.
+    pub(crate) fn delete_and_make_anew(&self, name: &str) {
+        {
+            let names = &mut *self.0.names.lock().unwrap();
+            let number = names.numbers.remove(name).unwrap();
+            names.deleted.insert(number);
+        }
+        self.add_pool(name, &format!("{name} (anew)"));
+    }
+
+    /// The number of the pool of this name, as it is called by now.
+    pub(crate) fn pool_named(&self, name: &str) -> Option<i64> {
+        self.0.names.lock().unwrap().numbers.get(name).copied()
+    }
+
+    /// What a pool is called by now; one that is gone has no name.
+    pub(crate) fn name_of(&self, number: i64) -> String {
+        let names = self.0.names.lock().unwrap();
+        names.numbers.iter().find(|(_, known)| **known == number).map(|(name, _)| name.clone()).unwrap_or_default()
+    }
+
+    /// Whether a pool has not been deleted.
+    pub(crate) fn exists(&self, number: i64) -> Result<(), Error> {
+        let is_deleted = self.0.names.lock().unwrap().deleted.contains(&number);
+        if is_deleted { Err(Error::NotFound(format!("Pool {number} does not exist."))) } else { Ok(()) }
     }
 
     /// Lets its own deadlines pass. To be run beside everything else.

@@ -67,6 +67,8 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
         storm,
         elected: schedule.elected,
         lives: Arc::default(),
+        board: Arc::default(),
+        metrics: Arc::default(),
     };
     let result = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), remains).await;
     attending.abort();
@@ -75,7 +77,7 @@ async fn play(seed: u64, plane: &ControlPlane) -> (Vec<String>, Result<(), Strin
 }
 
 /// Keeps the books of the Jobs in a namespace, and plays the kubelet and the agents in their pods.
-async fn attend(client: Client, namespace: String, books: Books) {
+pub(crate) async fn attend(client: Client, namespace: String, books: Books) {
     let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
     let mut lives: HashMap<String, AbortHandle> = HashMap::new();
     loop {
@@ -128,7 +130,8 @@ async fn life(client: Client, namespace: String, books: Books, uid: String, job:
     if pods::set_pod_running(&client, &namespace, &pod).await.is_err() {
         return;
     }
-    match agent::live(books.organization(), &books.plan(container, files, &dice)).await {
+    let takes = |step| books.takes(&uid, step);
+    match agent::live(books.organization(), &books.plan(container, files, &dice), &takes).await {
         Ok(()) => {
             books.worked(&uid);
             let _ = pods::set_pod_succeeded(&client, &namespace, &pod).await;

@@ -86,6 +86,8 @@ fn play(seed: u64) -> Played {
             storm,
             elected: schedule.elected,
             lives: Arc::default(),
+            board: Arc::default(),
+            metrics: Arc::default(),
         };
         let told = tell(&schedule, &books, &orchestrator, (PATIENCE, AFTERMATH), remains).await;
         told.map(|()| (books.is_exact(), books.strangers()))
@@ -96,11 +98,20 @@ fn play(seed: u64) -> Played {
 /// DISORDER_SEED is one seed instead of all of them, to look at it (with `--nocapture`); DISORDER_SCHEDULES are more of
 /// them, to look for trouble. With DISORDER_TRACE the orchestrators' own log is printed, too.
 fn seeds() -> Range<u64> {
-    let number = |variable| std::env::var(variable).ok().and_then(|number| number.parse::<u64>().ok());
+    seeds_of(SCHEDULES)
+}
+
+/// The same where so many are usual.
+pub(crate) fn seeds_of(usual: u64) -> Range<u64> {
     match number("DISORDER_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("DISORDER_SCHEDULES").unwrap_or(SCHEDULES),
+        None => 0..number("DISORDER_SCHEDULES").unwrap_or(usual),
     }
+}
+
+/// A number from the environment.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
 }
 
 #[test]

@@ -9,7 +9,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    weather::{CALL_DEADLINE, Weather},
+};
+
+/// How long each call to Azure DevOps has, where nobody says otherwise: shorter than in life, so that some answers come
+/// too late.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long things take, in milliseconds: in virtual time as in life, in real time shorter.
 #[derive(Clone, Debug)]
@@ -34,6 +41,12 @@ pub(crate) struct Tempo {
     pub(crate) cut: RangeInclusive<u64>,
     /// How long an agent that nobody needs may idle.
     pub(crate) idle_timeout: Duration,
+    /// From a container's start to the kubelet's word of it.
+    pub(crate) tells: RangeInclusive<u64>,
+    /// From a container's end to the Job's condition.
+    pub(crate) tells_end: RangeInclusive<u64>,
+    /// From an agent's removal of its own registration to the end of its container.
+    pub(crate) lingers: RangeInclusive<u64>,
 }
 
 impl Tempo {
@@ -48,6 +61,9 @@ impl Tempo {
         stale: 100..=3_000,
         cut: 0..=10_000,
         idle_timeout: Duration::from_secs(60),
+        tells: 0..=0,
+        tells_end: 5..=500,
+        lingers: 0..=0,
     };
 
     pub(crate) const HASTY: Self = Self {
@@ -61,6 +77,9 @@ impl Tempo {
         stale: 50..=500,
         cut: 0..=2_000,
         idle_timeout: Duration::from_secs(5),
+        tells: 0..=0,
+        tells_end: 5..=500,
+        lingers: 0..=0,
     };
 }
 
@@ -81,6 +100,10 @@ pub(crate) struct Storm {
     pub(crate) claimed: Arc<Mutex<BTreeSet<String>>>,
     /// How often the job requests were shown as they had been a while ago.
     pub(crate) stale_looks: Arc<AtomicUsize>,
+    /// What else is wrong with the world.
+    pub(crate) weather: Weather,
+    /// How long each call to Azure DevOps has.
+    pub(crate) deadline: Duration,
 }
 
 impl Storm {
@@ -96,7 +119,14 @@ impl Storm {
             late_creates: Arc::default(),
             claimed: Arc::default(),
             stale_looks: Arc::default(),
+            weather: Weather::default(),
+            deadline: DEADLINE,
         }
+    }
+
+    /// The same in another weather, with the real client's deadline.
+    pub(crate) fn in_weather(self, weather: Weather) -> Self {
+        Self { weather, deadline: CALL_DEADLINE, ..self }
     }
 
     /// The same weather for another part of the world.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         Cluster, Key, Object,
         resource::{JOBS, PODS, SECRETS},
     },
+    history::Departure,
 };
 
 /// Attends to every Job. To be run beside everything else.
@@ -26,8 +27,8 @@ pub(crate) async fn attend(cluster: Cluster, books: Books) {
     let mut lives: HashMap<String, AbortHandle> = HashMap::new();
     loop {
         waiter.look();
-        for change in cluster.changes_since(seen) {
-            seen = change.version;
+        for change in cluster.happened_since(seen) {
+            seen += 1;
             if change.key.plural != JOBS.plural {
                 continue;
             }
@@ -80,13 +81,24 @@ impl Yard {
         let uid = job.metadata("uid");
         let mut dies = self.books.dies(uid, &dice);
         if !dies {
-            let state = json!({"running": {"startedAt": written_now()}});
-            self.report_pod(&pod, "Running", &container, &state);
-            self.report(&json!({"ready": 1}));
-            match agent::live(self.books.organization(), &self.books.plan(&container, files, &dice)).await {
-                Ok(()) => self.books.worked(uid),
-                Err(CannotSignIn) => {
+            let told = self.tell_running(&pod, &container, dice.time(tempo.tells));
+            let plan = self.books.plan(&container, files, &dice);
+            let takes = |step| self.books.takes(uid, step);
+            let life = agent::live(self.books.organization(), &plan, &takes);
+            let evicted_after = self.books.evicted_after(&dice);
+            let ended = match evicted_after {
+                Some(time) => timeout(time, life).await.ok(),
+                None => Some(life.await),
+            };
+            told.abort();
+            match ended {
+                Some(Ok(())) => self.books.worked(uid),
+                Some(Err(CannotSignIn)) => {
                     self.books.cannot_sign_in(uid);
+                    dies = true;
+                }
+                None => {
+                    self.books.evicted(uid);
                     dies = true;
                 }
             }
@@ -94,7 +106,7 @@ impl Yard {
         let (code, phase) = if dies { (1, "Failed") } else { (0, "Succeeded") };
         let ended = json!({"exitCode": code, "reason": phase, "finishedAt": written_now()});
         self.report_pod(&pod, phase, &container, &json!({"terminated": ended}));
-        sleep(dice.time(5..=500)).await;
+        sleep(dice.time(tempo.tells_end)).await;
         let (early, late, reason, count) = if dies {
             ("FailureTarget", "Failed", "BackoffLimitExceeded", "failed")
         } else {
@@ -105,6 +117,27 @@ impl Yard {
         self.add_condition(late, "True", reason);
         self.report(&json!({count: 1, "conditions": self.conditions}));
         self.put_away_in_time().await;
+    }
+
+    /// The kubelet tells of a container that runs, sooner or later.
+    fn tell_running(&self, pod: &Key, container: &Value, after: Duration) -> AbortHandle {
+        let Self { cluster, books, key, .. } = self;
+        let yard = Yard { cluster: cluster.clone(), books: books.clone(), key: key.clone(), conditions: Vec::new() };
+        let (pod, container) = (pod.clone(), container.clone());
+        let state = json!({"running": {"startedAt": written_now()}});
+        let tell = move || {
+            yard.report_pod(&pod, "Running", &container, &state);
+            yard.report(&json!({"ready": 1}));
+        };
+        if after.is_zero() {
+            tell();
+            return tokio::spawn(async {}).abort_handle();
+        }
+        tokio::spawn(async move {
+            sleep(after).await;
+            tell();
+        })
+        .abort_handle()
     }
 
     /// A suspended Job has no pod.
@@ -162,6 +195,7 @@ impl Yard {
             let Some(ttl) = found.value["spec"]["ttlSecondsAfterFinished"].as_u64() else { return };
             let due = ended + Duration::from_secs(ttl);
             if Instant::now() >= due {
+                self.books.history().departs(found.metadata("uid"), Departure::Expired);
                 return self.cluster.put_away(&self.key);
             }
             sleep_until(due).await;
@@ -170,7 +204,7 @@ impl Yard {
 }
 
 fn written_now() -> String {
-    clock::written(clock::now())
+    clock::written(clock::of_api_server())
 }
 
 fn pod_of(name: &str, job: &Object) -> Value {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod anew;
+mod burst;
 mod chosen;
 mod killed;
 mod many;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod agents;
+mod clocks;
 mod drop_in;
 mod faults;
 mod held;

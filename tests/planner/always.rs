@@ -1,10 +1,13 @@
 //! What holds in any situation at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use kubectl_ado::core::{
-    Agent, AgentChange, AgentId, AgentRef, HostKind, JobRequest, ParallelJobs, Pause, Plan, Policy, PoolView, Purpose,
-    RequestId, Run, RunPhase, Scale, Since, Snapshot, Stage, Verdict, plan, pool_report,
+    Agent, AgentChange, AgentId, AgentRef, HostKind, JobRequest, Memory, ParallelJobs, Pause, Plan, Policy, PoolView,
+    Purpose, RequestId, Run, RunPhase, Scale, Since, Snapshot, Stage, Verdict, pool_report,
 };
 use proptest::prelude::*;
 
@@ -96,7 +99,7 @@ proptest! {
 
     #[test]
     fn whatever_is_observed_the_plan_keeps_its_promises(policy in any_policy(), observed in any_snapshot()) {
-        let decided = plan(&policy, &observed, at(0));
+        let decided = decide(&policy, &observed);
 
         // Where nothing may be started, nothing is.
         let held = policy.retire || policy.pools[0].paused.is_some();
@@ -167,7 +170,8 @@ proptest! {
         }
 
         // Once its starts took effect there is nothing left to start.
-        let again = plan(&policy, &after(observed.clone(), &Plan { starts: decided.starts.clone(), ..Plan::default() }), at(0));
+        let started = after(observed.clone(), &Plan { starts: decided.starts.clone(), ..Plan::default() });
+        let again = look(&mut Memory::default(), &policy, &started, Duration::ZERO);
         prop_assert!(again.starts.is_empty(), "{:?} then {:?}", decided.starts, again.starts);
 
         // And once all of its actions did, the world soon comes to rest: what is disabled is ended, what ended is
@@ -175,7 +179,7 @@ proptest! {
         let mut world = after(observed, &decided);
         let mut rounds = 0;
         loop {
-            let next = plan(&policy, &world, at(0));
+            let next = decide(&policy, &world);
             if next.is_idle() {
                 break;
             }

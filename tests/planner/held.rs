@@ -95,6 +95,8 @@ fn what_is_ended_is_not_made_ready_as_well() {
     let late = Run { created_at: at(-400), ..held("me", 400) };
     let plan = decide(&simple(), &snapshot(vec![request(1, &[])], vec![late], vec![]));
     assert_eq!((plan.stops.len(), plan.equips.len()), (1, 0), "{plan:?}");
+    assert_eq!(plan.stops[0].reason, StopReason::NeverReady, "no agent has failed");
+    assert!(!plan.stops[0].reason.is_failure());
 }
 
 #[test]

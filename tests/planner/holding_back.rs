@@ -1,8 +1,8 @@
 //! Paused pools, and an installation that is being given up.
 
 use kubectl_ado::core::{
-    AgentChange, Capabilities, DeregisterReason, DisableReason, INSTALLATION_CAPABILITY, Pause, Purpose, Remains, Run,
-    RunPhase, Scale, Schedule, StopReason, Verdict, Weekday, plan,
+    AgentChange, Capabilities, DeregisterReason, DisableReason, INSTALLATION_CAPABILITY, Memory, Pause, Purpose,
+    Remains, Run, RunPhase, Scale, Schedule, StopReason, Verdict, Weekday, plan,
 };
 
 use crate::situation::*;
@@ -23,7 +23,11 @@ fn a_paused_pool_starts_nothing_and_says_why_until_the_pause_is_over() {
     let verdict = verdict(&decided, 1);
     assert_eq!(*verdict, Verdict::Paused { reason: Some("release".into()), until: Some(at(90)) });
     assert_eq!(decided.wake_at, Some(at(90)));
-    assert_eq!(plan(&policy, &observed, at(90)).starts.len(), 2, "one for the request, one to be idle");
+    assert_eq!(
+        plan(&policy, &observed, &Memory::default(), at(90)).starts.len(),
+        2,
+        "one for the request, one to be idle"
+    );
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn the_plan_is_looked_at_again_when_a_schedule_opens() {
         max: None,
     }];
     // The builders' moment is 08:00 of a Friday.
-    let decided = plan(&policy, &snapshot(vec![], vec![], vec![]), at(-1));
+    let decided = plan(&policy, &snapshot(vec![], vec![], vec![]), &Memory::default(), at(-1));
     assert!(decided.starts.is_empty());
     assert_eq!(decided.wake_at, Some(at(0)));
     assert_eq!(decide(&policy, &snapshot(vec![], vec![], vec![])).starts.len(), 1);

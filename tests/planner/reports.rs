@@ -22,7 +22,7 @@ fn with(
     since: &mut Since,
     seconds: i64,
 ) -> PoolReport {
-    let plan = kubectl_ado::core::plan(policy, observed, at(seconds));
+    let plan = kubectl_ado::core::plan(policy, observed, &kubectl_ado::core::Memory::default(), at(seconds));
     let view = PoolView {
         policy,
         host: HostKind::Kubernetes,
@@ -91,7 +91,7 @@ fn a_limit_a_start_and_a_pause_have_their_words() {
     assert_eq!(paused.findings[0].message, "the pool is paused (2 job requests wait)");
     policy.retire = true;
     let retiring = report(&policy, &observed);
-    assert_eq!((retiring.state, codes(&retiring)), (PoolState::Paused, vec![Code::Paused]));
+    assert_eq!((retiring.state, codes(&retiring)), (PoolState::Degraded, vec![Code::Retiring]));
 }
 
 #[test]
@@ -177,4 +177,29 @@ fn a_long_queue_is_cut_and_what_is_cut_is_counted() {
     assert_eq!(requests, [(199, 301), (1, 0)]);
     assert_eq!((pools[1].agents.len(), pools[1].agents_omitted), (299, 102));
     assert_eq!(pools[0].requests[0].id, RequestId(1));
+}
+
+#[test]
+fn on_the_local_host_a_just_in_time_agent_is_not_said_to_keep_the_token_from_pipelines() {
+    let mut policy = simple();
+    policy.pools[0].templates[0].recipe = kubectl_ado::core::Recipe::JustInTime;
+    let observed = snapshot(vec![], vec![], vec![]);
+    let plan = kubectl_ado::core::plan(&policy, &observed, &kubectl_ado::core::Memory::default(), at(0));
+    let said = |host| {
+        let view = PoolView {
+            policy: &policy,
+            host,
+            pool: &policy.pools[0],
+            observed: Some((&observed.pools[0], &plan.pools[0])),
+            agents: None,
+            polled_at: None,
+            failure: None,
+            troubles: &[],
+            refusals: &BTreeMap::new(),
+        };
+        pool_report(view, &mut Since::default(), at(0)).templates[0].registers()
+    };
+    let just_in_time = "are registered just in time: they hold no token of the organization";
+    assert!(said(HostKind::Kubernetes).ends_with(just_in_time), "{}", said(HostKind::Kubernetes));
+    assert!(said(HostKind::Local).contains("a pipeline step can read it all the same"), "{}", said(HostKind::Local));
 }

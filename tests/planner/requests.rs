@@ -1,8 +1,10 @@
 //! Which agents are started for which requests.
 
+use std::time::Duration;
+
 use kubectl_ado::core::{
-    Agent, AgentRef, JobRequest, LimitScope, ParallelJobs, Plan, PoolSnapshot, Purpose, RequestId, Run, RunPhase,
-    Scale, Snapshot, Stage, Verdict,
+    Agent, AgentRef, JobRequest, LimitScope, Memory, ParallelJobs, Plan, PoolSnapshot, Progress, Purpose, RequestId,
+    Run, RunPhase, Scale, Snapshot, Stage, Verdict,
 };
 
 use crate::situation::*;
@@ -93,10 +95,13 @@ fn a_request_reserved_for_an_agent_that_can_take_it_is_served_and_else_not() {
 
 #[test]
 fn an_agent_that_never_comes_online_stops_counting_as_one_that_will() {
-    let mut late = starting("r1", 1);
-    late.created_at = at(-301);
-    let plan = decide(&simple(), &snapshot(vec![request(1, &[])], vec![late], vec![]));
-    assert_eq!(plan.starts[0].attempt, 2);
+    let late = Run { created_at: at(-901), progress: Progress::Pending, runs_since: None, ..starting("r1", 1) };
+    let observed = snapshot(vec![request(1, &[])], vec![late], vec![]);
+    let mut memory = Memory::default();
+    let first = look(&mut memory, &simple(), &observed, Duration::from_secs(1));
+    assert!(first.starts.is_empty() && first.stops.is_empty(), "not beside one that is not ended: {first:?}");
+    let second = look(&mut memory, &simple(), &observed, Duration::from_secs(2));
+    assert_eq!((second.stops.len(), second.starts[0].attempt), (1, 2));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubectl_ado::core::{
-    Agent, AgentChange, AgentId, AgentRef, AgentTemplate, Demand, Installation, JobRequest, Plan, Policy, PoolPolicy,
-    PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Verdict, plan,
+    Agent, AgentChange, AgentId, AgentRef, AgentTemplate, Demand, Installation, JobRequest, Memory, Plan, Policy,
+    PoolPolicy, PoolSnapshot, Progress, Purpose, RequestId, Run, RunPhase, Scale, Snapshot, Stage, Timeouts, Verdict,
+    plan,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -20,16 +21,18 @@ pub(crate) fn template(name: &str, capabilities: Option<&[(&str, &str)]>) -> Age
         name_prefix: "agent-job".into(),
         revision: "r1".into(),
         recipe_reason: None,
+        registration_pending: None,
         recipe: kubectl_ado::core::Recipe::default(),
         capabilities: capabilities.map(|pairs| pairs.iter().copied().collect()),
         ignore_demands: Vec::new(),
         scale: Scale::default(),
         schedules: Vec::new(),
+        timeouts: Timeouts::default(),
     }
 }
 
 pub(crate) fn pool_policy(name: &str, templates: Vec<AgentTemplate>) -> PoolPolicy {
-    PoolPolicy { name: name.into(), max_agents: None, templates, paused: None }
+    PoolPolicy { name: name.into(), max_agents: None, templates, paused: None, removed: false }
 }
 
 pub(crate) fn policy(pools: Vec<PoolPolicy>) -> Policy {
@@ -37,7 +40,7 @@ pub(crate) fn policy(pools: Vec<PoolPolicy>) -> Policy {
         installation: Installation::new("test"),
         organization: "https://dev.azure.com/contoso".into(),
         max_agents: None,
-        start_timeout: Duration::from_secs(300),
+        timeouts: Timeouts::default(),
         idle_timeout: Duration::from_secs(600),
         pools,
         identity: "me".into(),
@@ -82,11 +85,14 @@ pub(crate) fn run(name: &str, purpose: Purpose, phase: RunPhase) -> Run {
         phase,
         revision: "r1".into(),
         progress: Progress::Running,
+        progress_since: None,
         runs_since: Some(at(-60)),
         trouble: None,
         agent_ended_at: None,
         recipe: kubectl_ado::core::Recipe::default(),
         held: None,
+        was_busy: false,
+        lease: None,
     }
 }
 
@@ -115,8 +121,24 @@ pub(crate) fn snapshot(requests: Vec<JobRequest>, runs: Vec<Run>, mut agents: Ve
     Snapshot { pools, ..Snapshot::default() }
 }
 
+/// What is decided when a second look, two seconds after the first one, shows the same.
 pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot) -> Plan {
-    plan(policy, snapshot, at(0))
+    decide_in(&mut Memory::default(), policy, snapshot)
+}
+
+/// The same by one who remembers earlier looks.
+pub(crate) fn decide_in(memory: &mut Memory, policy: &Policy, snapshot: &Snapshot) -> Plan {
+    let moment = snapshot.looked_at;
+    look(memory, policy, snapshot, moment);
+    look(memory, policy, snapshot, moment + Duration::from_secs(2))
+}
+
+/// One look at that moment.
+pub(crate) fn look(memory: &mut Memory, policy: &Policy, snapshot: &Snapshot, moment: Duration) -> Plan {
+    let snapshot = Snapshot { looked_at: moment, ..snapshot.clone() };
+    let decided = plan(policy, &snapshot, memory, at(0));
+    memory.remember(policy, &snapshot, &decided);
+    decided
 }
 
 pub(crate) fn verdict(plan: &Plan, id: i64) -> &Verdict {

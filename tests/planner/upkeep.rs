@@ -124,14 +124,15 @@ fn nobody_is_ended_for_an_agent_that_may_have_done_its_job_and_gone() {
 #[test]
 fn an_agent_that_never_came_is_ended_with_the_trouble_it_had() {
     let trouble = Trouble { kind: TroubleKind::Image, message: "no such image".into() };
-    let late = Run { created_at: at(-300), trouble: Some(trouble), ..starting("r1", 1) };
+    let placed = Run { progress: Progress::Placed, runs_since: None, ..starting("r1", 1) };
+    let late = Run { created_at: at(-900), trouble: Some(trouble), ..placed };
     let plan = decide(&simple(), &snapshot(vec![request(1, &[])], vec![late], vec![]));
     assert_eq!(stops(&plan), [("r1", &StopReason::NeverCame(Some("no such image".into())))]);
 }
 
 #[test]
 fn an_agent_that_was_lost_is_ended_when_it_has_been_offline_for_long() {
-    let run = Run { created_at: at(-5000), ..starting("r1", 1) };
+    let run = Run { created_at: at(-5000), runs_since: Some(at(-4990)), ..starting("r1", 1) };
     let offline = |ago: i64| Agent { online: false, status_changed_at: Some(at(-ago)), ..agent(1, "r1") };
     assert!(decide(&simple(), &snapshot(vec![], vec![run.clone()], vec![offline(299)])).stops.is_empty());
     assert_eq!(decide(&simple(), &snapshot(vec![], vec![run], vec![offline(300)])).stops.len(), 1);
@@ -139,7 +140,7 @@ fn an_agent_that_was_lost_is_ended_when_it_has_been_offline_for_long() {
 
 #[test]
 fn a_run_goes_with_its_agent_even_if_a_sidecar_stays_and_is_not_left_to_hang() {
-    let sidecar = |ago: i64| Run { agent_ended_at: Some(at(-ago)), ..starting("r1", 1) };
+    let sidecar = |ago: i64| Run { created_at: at(-100), agent_ended_at: Some(at(-ago)), ..starting("r1", 1) };
     assert!(decide(&simple(), &snapshot(vec![], vec![sidecar(29)], vec![])).stops.is_empty());
     let plan = decide(&simple(), &snapshot(vec![], vec![sidecar(30)], vec![]));
     assert_eq!(stops(&plan), [("r1", &StopReason::AgentEnded)]);

@@ -17,6 +17,21 @@ fn a_code_is_explained_without_a_cluster() {
 }
 
 #[tokio::test]
+async fn a_pool_and_a_job_may_be_called_like_a_code() {
+    let stage = Stage::new("explain-names").await;
+    let mut named = report();
+    linux(&mut named).name = "ADO2022".to_owned();
+    named.pools[1].name = "ADO101".to_owned();
+    stage.play(&named).await;
+    let explained = stage.run(&["explain", "ado2022"]).ends(0);
+    assert!(explained.out.contains("pool ADO2022 is served"), "{}", explained.out);
+    // A code that exists is the code; the pool has another way to be named.
+    let code = stage.run(&["explain", "ADO101"]).ends(0);
+    assert!(code.out.starts_with("ADO101 Azure DevOps does not accept the token"), "{}", code.out);
+    stage.run(&["explain", "ADO3033"]).ends(2);
+}
+
+#[tokio::test]
 async fn a_job_is_explained_by_its_pod_its_agent_and_what_it_works_on() {
     let stage = Stage::new("explain-job").await;
     let pod = stage.job("agent-job-abc-7", 7).await;

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::stage::{Ran, plugin};
 
 /// A pod, and what its container has said.
-type PodAndLog = (Value, watch::Sender<String>);
+type PodAndLog = (Value, watch::Sender<Vec<u8>>);
 
 #[derive(Clone, Default)]
 struct Shared {
@@ -60,7 +60,7 @@ impl FakeApi {
     }
 
     /// A pod whose container of this name is `running` or `ended`, or waits for another reason.
-    pub(crate) fn pod(&self, name: &str, container: &str, state: &str, log: &str) {
+    pub(crate) fn pod(&self, name: &str, container: &str, state: &str, log: impl AsRef<[u8]>) {
         let (phase, status) = match state {
             "running" => ("Running", json!({"running": {}})),
             "ended" => ("Succeeded", json!({"terminated": {"exitCode": 0}})),
@@ -70,12 +70,12 @@ impl FakeApi {
             "spec": {"containers": [{"name": container}]},
             "status": {"phase": phase, "containerStatuses": [{"name": container, "image": "", "imageID": "",
                 "ready": true, "restartCount": 0, "state": status}]}});
-        self.shared.pods.lock().unwrap().insert(name.to_owned(), (pod, watch::Sender::new(log.to_owned())));
+        self.shared.pods.lock().unwrap().insert(name.to_owned(), (pod, watch::Sender::new(log.as_ref().to_owned())));
     }
 
     /// The pod's container says more.
     pub(crate) fn say(&self, name: &str, text: &str) {
-        self.shared.pods.lock().unwrap()[name].1.send_modify(|log| log.push_str(text));
+        self.shared.pods.lock().unwrap()[name].1.send_modify(|log| log.extend(text.as_bytes()));
     }
 
     /// The queries of all logs that were asked for.

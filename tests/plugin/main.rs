@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+mod brought_along;
 mod check;
 mod config;
 mod end_to_end;
 mod explain;
 mod fake_api;
+mod fix_lines;
 mod install;
 mod observe;
 mod packaging;
@@ -21,5 +23,6 @@ mod staged;
 mod template;
 mod transcripts;
 mod uninstall;
+mod uninstall_states;
 #[path = "../world/mod.rs"]
 mod world;

@@ -420,6 +420,16 @@ async fn logs_are_those_of_the_orchestrator_a_job_a_pool_or_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_any_bytes_is_printed_as_it_was() {
+    let api = FakeApi::start().await;
+    let log: &[u8] = b"Gr\xf6\xdfe\n\xff\0 last";
+    api.pod("agent-job-1-x", "agent", "ended", log);
+    let output = api.command(&["logs", "agent-job-1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, [log, b"\n"].concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn following_goes_on_with_agents_that_come_later() {
     let api = FakeApi::start().await;
     let mut following = Playing::of(api.command(&["logs", "--pool", "linux", "-f"]));

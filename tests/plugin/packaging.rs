@@ -254,3 +254,40 @@ fn permissions_are_printed_for_people_and_for_kubectl() {
 fn the_help_of_permissions_and_completion() {
     insta::assert_snapshot!([&["permissions"][..], &["completion"]].map(help).join("\n\n"));
 }
+
+#[test]
+fn a_release_makes_and_tries_everything_before_anything_of_it_is_public() {
+    let text = project_file(".github/workflows/release.yaml");
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part:?}"));
+    let built = at("outputs: type=oci,dest=");
+    let krew = at("go install sigs.k8s.io/krew/cmd/krew@");
+    let tried = at("kubectl krew install --manifest plugins/ado.yaml --archive dist/");
+    let draft = at("gh release create \"$GITHUB_REF_NAME\" --draft");
+    let images = at("skopeo copy --all");
+    let public = at("gh release edit \"$GITHUB_REF_NAME\" --draft=false");
+    let installed = at("run: validate-krew-manifest -manifest plugins/ado.yaml\n");
+    let index = at("git push");
+    let order = [built, krew, tried, draft, images, public, installed, index];
+    assert!(order.is_sorted(), "{order:?}");
+    // What may write has everything else as its condition.
+    let workflow: Value = serde_yaml::from_str(&text).unwrap();
+    for (name, job) in workflow["jobs"].as_object().unwrap() {
+        let writes = job["permissions"].as_object().is_some_and(|rights| rights.values().any(|right| right == "write"));
+        assert_eq!(writes, name == "publish", "{name}");
+    }
+    assert_eq!(workflow["jobs"]["publish"]["needs"], json!(["archive", "images"]));
+    assert!(!text.contains("push: true"));
+}
+
+#[test]
+fn actions_are_named_by_their_commit_and_the_version_stands_beside_it() {
+    for file in ["ci", "release"] {
+        let text = project_file(&format!(".github/workflows/{file}.yaml"));
+        for line in text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: ")) {
+            let (action, version) = line.split_once(" # ").unwrap_or((line, ""));
+            let commit = action.split_once('@').map_or("", |(_, commit)| commit);
+            assert!(commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()), "{file}: {line}");
+            assert!(is_version(version), "{file}: {line}");
+        }
+    }
+}

@@ -5,17 +5,20 @@ use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use control_plane::{Behaviour, ControlPlane, Namespace, Node, pods};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ConfigMap, Pod},
+};
 use kube::{
     Api, Client,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use kubectl_ado::{
     cluster::{CONTROL_KEY, INSTALL_LABELS, STATUS_KEY, control_name, status_name},
@@ -89,6 +92,15 @@ impl Place {
         assert_holds_no_token(&said.out, self.sandbox.token(), "the output");
         assert_holds_no_token(&said.err, self.sandbox.token(), "the messages");
         said
+    }
+
+    /// The plugin while it runs, for what happens to it then.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ado"));
+        command.args(arguments).env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("HOME", self.folder.path()).env("PATH", std::env::var("PATH").unwrap());
+        command.env("KUBECONFIG", self.plane.kubeconfig()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// `install` into this namespace for the pool `Linux`, with what else is asked for.
@@ -179,12 +191,19 @@ impl Place {
         let uid = self.plane.kubectl(&["get", "namespace", self.name(), "-o", "jsonpath={.metadata.uid}"]).unwrap();
         let installation = kubectl_ado::core::Installation::of_namespace(&uid);
         let task = tokio::spawn(async move {
+            let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
             let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
             loop {
                 let control = api.get_opt(&control_name(PLAYED)).await.unwrap().and_then(|map| map.data);
                 let control = control.and_then(|data| serde_json::from_str::<Control>(&data[CONTROL_KEY]).ok());
                 let busy = *seen.lock().unwrap();
-                let retired = busy == 0 && control.is_some_and(|control| control.retire);
+                let mut retired = busy == 0 && control.is_some_and(|control| control.retire);
+                if retired {
+                    // Idle agents are taken back first, as the real one does.
+                    let idle = ListParams::default().labels("app.kubernetes.io/managed-by=kubectl-ado");
+                    retired = jobs.list(&idle).await.unwrap().items.is_empty();
+                    jobs.delete_collection(&DeleteParams::background(), &idle).await.unwrap();
+                }
                 let report = report(&url, &namespace, installation.id(), busy, retired);
                 let labels = json!({
                     "app.kubernetes.io/name": "kubectl-ado", "app.kubernetes.io/component": "status",

@@ -81,7 +81,7 @@ async fn the_role_is_exactly_what_serve_uses() {
     eventually("the Job that nobody needs is deleted", || used("delete", "jobs")).await;
     place.plane.kubectl(&["delete", "resourcequota", "none", "-n", place.name()]).unwrap();
 
-    // A Secret that another orchestrator left long ago.
+    // A Secret of this installation that another orchestrator left long ago.
     let note = place.plane.kubectl(&[
         "get",
         "configmap",
@@ -93,9 +93,11 @@ async fn the_role_is_exactly_what_serve_uses() {
         "name",
     ]);
     let note = note.unwrap().lines().next().unwrap().to_owned();
-    let patch = json!({"data": {"kubectl-ado-token-left": "somebody 2026-01-01T00:00:00Z"}}).to_string();
+    let short = note.trim_start_matches("configmap/kubectl-ado-");
+    let left = format!("kubectl-ado-token-{short}-aaaaaaaaaaaaaaaa");
+    let patch = json!({"data": {left.as_str(): "somebody 2026-01-01T00:00:00Z"}}).to_string();
     place.plane.kubectl(&["patch", &note, "-n", place.name(), "--type=merge", "-p", &patch]).unwrap();
-    let left = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kubectl-ado-token-left"}});
+    let left = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": left}});
     place.plane.apply(place.name(), &left.to_string()).unwrap();
     let labels = "app.kubernetes.io/component=orchestrator";
     place.plane.kubectl(&["delete", "pod", "-l", labels, "-n", place.name(), "--wait=false"]).unwrap();

@@ -216,11 +216,11 @@ const REPORTED: &[Situation] = &[
         explain: 3,
     },
     Situation {
-        name: "plugin and orchestrator differ",
+        name: "the plugin is older than the orchestrator",
         stage: |report| report.orchestrator.version = "9.9.9".to_owned(),
         subject: "linux",
         code: "ADO506",
-        fix: "kubectl ado upgrade",
+        fix: "kubectl krew upgrade ado",
         status: 0,
         explain: 0,
     },
@@ -292,6 +292,17 @@ async fn status_and_explain_tell_the_truth_about_what_the_cluster_shows() {
 
     stage.lease(120, Some("kubectl-ado-7c9-x2x_abcd1234")).await;
     both("the leader is gone", "ADO503", &logs, 3, 3);
+    // This machine's clock may be ahead of theirs: `check` allows for as much as `status` does.
+    let leads = |seconds: i64| {
+        let check = stage.run(&["check"]).out;
+        let leads = check.contains("an orchestrator leads");
+        assert!(leads || check.contains("nobody leads"), "{seconds} s: {check}");
+        leads
+    };
+    stage.lease(23, Some("kubectl-ado-7c9-x2x_abcd1234")).await;
+    assert!(leads(23));
+    stage.lease(120, Some("kubectl-ado-7c9-x2x_abcd1234")).await;
+    assert!(!leads(120));
     stage.lease(3, None).await;
     both("nobody holds the Lease", "ADO503", &logs, 3, 3);
 

@@ -71,6 +71,18 @@ fn mistakes_are_told_with_line_column_and_what_was_meant() {
 }
 
 #[test]
+fn a_field_that_a_later_kubernetes_may_know_is_no_error() {
+    let later = JOB.replace("      containers:", "      hostnameOverride: builder\n      containers:");
+    plugin(&["template", "validate"], &[], &later).with(0).says(&[
+        "warning: <stdin>:9:7: unknown field `spec.template.spec.hostnameOverride`: Kubernetes 1.33 does not know it",
+        "<stdin> is valid",
+    ]);
+    let variable = "{name: CPUS, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1}}}";
+    let number = JOB.replace("        image:", &format!("        env: [{variable}]\n        image:"));
+    plugin(&["template", "validate"], &[], &number).with(0);
+}
+
+#[test]
 fn slips_that_are_allowed_are_warned_of() {
     let odd = "\
 apiVersion: batch/v1
@@ -119,6 +131,17 @@ async fn the_server_is_asked_as_the_orchestrators_account() {
     staged.run_with(&["template", "validate"], &wrong).with(0);
     let refused = staged.run_with(&["template", "validate", "--server"], &wrong).with(3);
     refused.says(&["ADO402", "quantit", "(as system:serviceaccount:"]);
+    // Which fields there are, the server knows: this one has come since the types that we were built with.
+    let later = JOB.replace("      containers:", "      hostnameOverride: builder\n      containers:");
+    let taken = staged.run_with(&["template", "validate", "--server"], &later).with(0);
+    assert!(!taken.err.contains("hostnameOverride"), "{}", taken.err);
+    let misspelt = JOB.replace("image:", "imagePulPolicy: Always\n        image:");
+    staged
+        .run_with(&["template", "validate", "--server"], &misspelt)
+        .with(3)
+        .says(&["error: <stdin>:11:9: unknown field `spec.template.spec.containers[0].imagePulPolicy`", "ADO402"]);
+    let foreign = JOB.replace("      containers:", "      somethingElse: true\n      containers:");
+    staged.run_with(&["template", "validate", "--server"], &foreign).with(3).says(&["unknown field", "somethingElse"]);
     let label = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get"]}]"#;
     staged
         .world

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A Job as the orchestrator makes it, with its pod.
-fn job(place: &Place, name: &str) {
+pub(crate) fn job(place: &Place, name: &str) {
     let uid = place.plane.kubectl(&["get", "namespace", place.name(), "-o", "jsonpath={.metadata.uid}"]).unwrap();
     let id = kubectl_ado::core::Installation::of_namespace(&uid).id().to_owned();
     let labels = serde_json::json!({"app.kubernetes.io/managed-by": "kubectl-ado", "kubectl-ado/installation": id});

@@ -85,6 +85,40 @@ fn a_package_that_is_not_what_was_told_is_not_run() {
 }
 
 #[test]
+fn a_hash_that_is_none_is_refused_before_anything_is_downloaded() {
+    let hash = sha256(&package());
+    for odd in ["0", "sha256", &hash[1..], &format!("{hash}0"), &format!("{}g", &hash[1..])] {
+        let (stage, script) = with_packages(&format!("{} http://127.0.0.1:9/agent.tar.gz {odd}\n", platform()));
+        let end = ended(script);
+        assert_eq!((end.code, stage.calls()), (Some(1), Vec::new()), "{odd}: {end:?}");
+        assert!(end.errors.contains("SHA-256") && end.errors.contains("is none; fix: "), "{end:?}");
+    }
+}
+
+#[test]
+fn a_package_without_a_hash_is_run_with_a_warning() {
+    let address = serve(package());
+    let (stage, script) = with_packages(&format!("{} http://{address}/agent.tar.gz\n", platform()));
+    let end = ended(script);
+    assert_eq!((end.code, stage.calls()), (Some(0), vec!["run.sh --once".to_owned()]), "{end:?}");
+    assert!(format!("{end:?}").contains("warning: the package is not checked"), "{end:?}");
+}
+
+#[test]
+fn what_is_asked_for_over_tls_is_never_redirected_out_of_it() {
+    let script = include_str!("../../linux/start.sh");
+    let function = script.split("\nfetch() {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let shown = |url: &str| {
+        let text = format!("curl() {{ printf '%s ' \"$@\"; }}\nfetch() {{{function}\n}}\nfetch --location {url}");
+        let output = std::process::Command::new("bash").args(["-c", &text]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(shown("https://a/b").contains("--proto-redir =https "), "{}", shown("https://a/b"));
+    assert!(shown("HTTPS://a/b").contains("--proto-redir =https "));
+    assert!(shown("http://a/b").contains("--proto-redir =http,https "));
+}
+
+#[test]
 fn a_platform_without_a_line_is_an_error_that_says_which_ones_there_are() {
     for (lines, known) in [("osx-arm64 http://127.0.0.1:9/x 00\n", "but: osx-arm64"), ("", "but: none")] {
         let (stage, script) = with_packages(lines);

@@ -2,13 +2,19 @@
 
 use std::{path::Path, time::Duration};
 
-use reqwest::{Client, Method, StatusCode, Url, header::HeaderMap};
+use reqwest::{
+    Client, Method, StatusCode, Url,
+    header::{DATE, HeaderMap},
+};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{ArmError, Sort, lanes::Lanes};
-use crate::azure::{Credential, SetupError, http_client, innermost};
+use crate::{
+    azure::{Credential, SetupError, http_client, innermost},
+    clock::ServerClock,
+};
 
 /// Until a connection stands, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,6 +27,9 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Until a token is there.
 const TOKEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The most bytes of one answer: a page of a hundred container groups is less than one MiB.
+const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// More pages than a subscription has groups.
 const MOST_PAGES: usize = 100;
@@ -37,6 +46,7 @@ pub struct ArmClient {
     credential: Credential,
     lanes: Lanes,
     version: &'static str,
+    clock: ServerClock,
 }
 
 /// What Azure answered.
@@ -64,7 +74,13 @@ impl ArmClient {
         version: &'static str,
     ) -> Result<Self, SetupError> {
         let http = http_client(&base, ca_file, CONNECT, &HeaderMap::new())?;
-        Ok(Self { http, base, scope, credential, lanes: Lanes::default(), version })
+        Ok(Self { http, base, scope, credential, lanes: Lanes::default(), version, clock: ServerClock::default() })
+    }
+
+    /// Azure's clock. Our own until an answer was seen.
+    #[must_use]
+    pub fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     /// How many calls of this kind are left, as far as Azure has said.
@@ -143,7 +159,10 @@ impl ArmClient {
         let text = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let mut url: Url =
             text.parse().map_err(|error| ArmError::Unreachable(format!("{path} is no path of a URL: {error}")))?;
-        url.query_pairs_mut().append_pair("api-version", self.version);
+        // Another service's path brings the version that it is published in.
+        if !url.query_pairs().any(|(name, _)| name == "api-version") {
+            url.query_pairs_mut().append_pair("api-version", self.version);
+        }
         Ok(url)
     }
 
@@ -174,13 +193,26 @@ impl ArmClient {
                 request = request.json(body);
             }
             let deadline = if sort == Sort::Write { WRITE_DEADLINE } else { DEADLINE };
+            let sent = Instant::now();
             let exchange = async {
-                let response = request.send().await?;
+                let mut response = request.send().await?;
+                self.clock.note(response.headers().get(DATE).and_then(|date| date.to_str().ok()), sent);
                 let (status, headers) = (response.status(), response.headers().clone());
-                Ok::<_, reqwest::Error>((status, headers, response.bytes().await?))
+                let mut bytes = Vec::new();
+                while let Some(chunk) = response.chunk().await? {
+                    if bytes.len() + chunk.len() > LONGEST_ANSWER {
+                        return Ok((status, headers, None));
+                    }
+                    bytes.extend_from_slice(&chunk);
+                }
+                Ok::<_, reqwest::Error>((status, headers, Some(bytes)))
             };
             let (status, headers, bytes) = match timeout(deadline, exchange).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok((status, headers, Some(bytes)))) => (status, headers, bytes),
+                Ok(Ok((.., None))) => {
+                    let message = format!("Azure Resource Manager answered more than {} MiB", LONGEST_ANSWER >> 20);
+                    return Err(ArmError::Unreachable(message));
+                }
                 // The URL in reqwest's own words would only make the line longer.
                 Ok(Err(error)) => {
                     let message = format!("Azure Resource Manager does not answer: {}", innermost(&error));

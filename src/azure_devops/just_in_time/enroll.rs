@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{AgentFiles, AgentKey, NewAgent, RegisteredAgent, files};
 use crate::{
-    azure_devops::{Error, PoolId, RestClient, answer::Failure, list::List, request::Request, wire::AgentJson},
+    azure_devops::{Error, PoolId, RestClient, answer::Failure, list::Elements, request::Request, wire::AgentJson},
     core::{Agent, AgentId},
 };
 
@@ -89,9 +89,10 @@ impl RestClient {
         said: String,
     ) -> Result<EnrolledJson, Error> {
         let request = Request::agents_named(pool, &agent.name);
-        let page = self.caller.get::<List<AgentJson>>(&request, None, self.caller.deadline()).await?;
+        let deadline = self.caller.deadline();
+        let page = self.caller.get(&request, None, deadline, Elements::<AgentJson>::default).await?;
         let is_it = |other: &&Agent| other.name.eq_ignore_ascii_case(&agent.name);
-        if let Some(there) = page.content.0.iter().find(is_it) {
+        if let Some(there) = page.content.iter().find(is_it) {
             let is_ours = there.installation() == Some(agent.installation.as_str());
             if !is_ours || there.online || there.assigned.is_some() {
                 return Err(Error::Taken(said));

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::azure_devops::{
     RestClient,
-    list::{List, Wire},
+    list::{Elements, Wire},
     request::Request,
 };
 
@@ -46,10 +46,11 @@ impl Wire for PackageJson {
     type Model = Package;
 
     /// What does not fit on one line in three words is no address.
-    fn into_model(self) -> Option<Package> {
-        let words = [self.platform?, self.download_url?, self.hash_value.unwrap_or_default()];
+    fn into_model(self) -> Result<Option<Package>, &'static str> {
+        let (Some(platform), Some(url)) = (self.platform, self.download_url) else { return Ok(None) };
+        let words = [platform, url, self.hash_value.unwrap_or_default()];
         let fits = |word: &String| !word.contains(|c: char| c.is_whitespace() || c.is_control());
-        words.iter().all(fits).then(|| Package(words.join(" ")))
+        Ok(words.iter().all(fits).then(|| Package(words.join(" "))))
     }
 }
 
@@ -70,9 +71,10 @@ impl RestClient {
         let mut lines = String::new();
         for platform in PLATFORMS {
             let request = Request::package(platform);
-            match self.caller.get::<List<PackageJson>>(&request, None, self.caller.deadline()).await {
+            let deadline = self.caller.deadline();
+            match self.caller.get(&request, None, deadline, Elements::<PackageJson>::default).await {
                 Ok(page) => {
-                    for Package(line) in page.content.0.into_iter().take(1) {
+                    for Package(line) in page.content.into_iter().take(1) {
                         lines.push_str(&line);
                         lines.push('\n');
                     }

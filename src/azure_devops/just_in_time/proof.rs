@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -24,8 +23,8 @@ use crate::{
 /// What the OAuth standard calls such an assertion.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The most of a refusal that is read.
-const LONGEST_REFUSAL: usize = 4096;
+/// The most bytes of an answer of the token address. A token has some kilobytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// One step of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl RestClient {
     /// What the agent itself does with its key.
     async fn sign_in(&self, key: &AgentKey, credentials: &Credentials) -> Result<SecretString, Error> {
         let Credentials { client_id, authorization_url } = credentials;
-        let assertion = assertion(key, client_id, authorization_url, Timestamp::now())
+        let assertion = assertion(key, client_id, authorization_url, self.caller.clock().now())
             .map_err(|error| Error::Unreadable(error.to_string()))?;
         let endpoint = token_endpoint(self.caller.base().as_str(), authorization_url);
         let url: Url = endpoint
@@ -154,15 +153,21 @@ impl RestClient {
             .body(form.expose_secret().to_owned())
             .send();
         let unreached = |error: reqwest::Error| Error::Unreachable(format!("{host}: {}", innermost(&error)));
-        let response = timeout_at(deadline, sent).await.map_err(|_| late())?.map_err(unreached)?;
+        let mut response = timeout_at(deadline, sent).await.map_err(|_| late())?.map_err(unreached)?;
         let status = response.status();
-        let body = timeout_at(deadline, response.bytes()).await.map_err(|_| late())?.map_err(unreached)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = timeout_at(deadline, response.chunk()).await.map_err(|_| late())?.map_err(unreached)? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(Error::Unreadable("an answer of the token address that is too long".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
         if status.is_success() {
             let token: TokenJson = serde_json::from_slice(&body)
                 .map_err(|_| Error::Unreadable("an answer of the token address without a token".to_owned()))?;
             return Ok(token.access_token.into());
         }
-        let refusal: Refusal = serde_json::from_slice(&body[..body.len().min(LONGEST_REFUSAL)]).unwrap_or_default();
+        let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
         let said = readable(&format!("{status} {} {}", refusal.error, refusal.error_description));
         let said = said.replace(assertion.expose_secret(), "[the assertion]");
         Err(if status.is_server_error() {

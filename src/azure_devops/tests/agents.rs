@@ -13,12 +13,11 @@ const WITH_LAST: &str = "includeCapabilities=true&includeAssignedRequest=true&in
 
 #[tokio::test]
 async fn agents_are_read_with_all_their_capabilities() {
-    let body = json!({"count": 4, "value": [
+    let body = json!({"count": 3, "value": [
         {"systemCapabilities": {"Agent.OS": "Linux", "bash": "/bin/bash", "odd": 3, "none": null}, "userCapabilities": {"team": "a"},
          "id": 57, "name": "job-1", "enabled": true, "status": "online", "assignedRequest": {"requestId": 9, "result": "x"}},
         {"id": 58, "name": "job-2", "enabled": false, "status": "offline"},
         {"id": 59, "name": "job-3", "status": "dreaming", "assignedRequest": null, "systemCapabilities": null},
-        {"id": 60},
     ]});
     let server = Server::start([reply(200, &body.to_string())]).await;
     let agents = server.client().agents(PoolId(11)).await.unwrap();
@@ -37,12 +36,12 @@ async fn agents_are_read_with_all_their_capabilities() {
 async fn an_agents_moments_are_read_where_they_are_told() {
     let last = |finish: &str| json!({"requestId": 9, "result": "succeeded", "finishTime": finish});
     let body = json!([
-        {"id": 1, "name": "a", "createdOn": "2026-03-01T12:00:00.1234567Z", "statusChangedOn": "2026-03-01T12:01:00",
+        {"id": 1, "name": "a", "status": "online", "createdOn": "2026-03-01T12:00:00.1234567Z", "statusChangedOn": "2026-03-01T12:01:00",
          "lastCompletedRequest": last("2026-03-01T12:02:00Z")},
-        {"id": 2, "name": "b", "createdOn": "0001-01-01T00:00:00", "statusChangedOn": 5, "lastCompletedRequest": last("then")},
-        {"id": 3, "name": "c", "createdOn": null, "lastCompletedRequest": {}},
-        {"id": 4, "name": "d", "lastCompletedRequest": null},
-        {"id": 5, "name": "e", "lastCompletedRequest": "x"},
+        {"id": 2, "name": "b", "status": "offline", "createdOn": "0001-01-01T00:00:00", "statusChangedOn": 5, "lastCompletedRequest": last("then")},
+        {"id": 3, "name": "c", "status": "offline", "createdOn": null, "lastCompletedRequest": {}},
+        {"id": 4, "name": "d", "status": "offline", "lastCompletedRequest": null},
+        {"id": 5, "name": "e", "status": "offline", "lastCompletedRequest": "x"},
     ]);
     let server = Server::start([reply(200, &body.to_string())]).await;
     let agents = server.client().agents(PoolId(11)).await.unwrap();
@@ -79,4 +78,26 @@ async fn what_is_refused_with_and_without_the_last_request_is_not_blamed_on_it()
     assert_eq!(client.agents(PoolId(11)).await, Err(Error::Unavailable { status: 400, message: "no".to_owned() }));
     client.agents(PoolId(11)).await.unwrap();
     assert_eq!(server.seen()[2].uri.query(), Some(WITH_LAST));
+}
+
+#[tokio::test]
+async fn capabilities_that_have_not_changed_are_held_once() {
+    let answer = |value: &str| {
+        reply(
+            200,
+            &json!([
+                {"id": 1, "name": "a", "status": "online", "systemCapabilities": {"PATH": "/bin", "same": "x"}},
+                {"id": 2, "name": "b", "status": "online", "systemCapabilities": {"changes": value}},
+            ])
+            .to_string(),
+        )
+    };
+    let server = Server::start([answer("1"), answer("2")]).await;
+    let client = server.client();
+    let first = client.agents(PoolId(11)).await.unwrap();
+    let next = client.agents(PoolId(11)).await.unwrap();
+    let place = |agent: &crate::core::Agent| agent.capabilities.iter().next().map(|(name, _)| name.as_ptr());
+    assert_eq!(place(&first[0]), place(&next[0]));
+    assert_ne!(place(&first[1]), place(&next[1]));
+    assert_eq!(next[1].capabilities.get("changes"), Some("2"));
 }

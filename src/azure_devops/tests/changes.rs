@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{QUICK, Reply, Server, html, nothing, problem, reply};
 use crate::{
-    azure_devops::{AzureDevOps, Error, PoolId, RestClient, call::Timing},
+    azure_devops::{AzureDevOps, Error, PoolId, ProofStep, RestClient, call::Timing},
     core::{AgentId, Placeholder},
 };
 
@@ -202,4 +202,15 @@ async fn a_dwindling_allowance_stretches_the_polls() {
         client.job_requests(POOL).await.unwrap();
         assert_eq!(client.stretch(), expected);
     }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_token_address_without_an_end_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/contoso/_apis/oauth2/token", listener.local_addr().unwrap());
+    let registered = json!({"id": 7, "authorization": {"clientId": "c", "authorizationUrl": address}});
+    let server = Server::on(listener, [reply(200, &registered.to_string()), reply(200, &"x".repeat(1024 * 1024))]);
+    let proof = server.client().prove(POOL, None, &placeholder()).await;
+    let Some((ProofStep::SignIn, Error::Unreadable(said))) = proof.failed else { panic!("{proof:?}") };
+    assert!(said.contains("too long"), "{said}");
 }

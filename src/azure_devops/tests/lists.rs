@@ -93,13 +93,12 @@ async fn stages_are_told_by_what_is_set() {
 }
 
 #[tokio::test]
-async fn a_misshapen_field_costs_only_itself() {
+async fn a_misshapen_field_that_decides_over_no_agent_costs_only_itself() {
     let body = json!([
         {"requestId": 1, "queueTime": "yesterday", "demands": "docker", "priority": "high", "data": [], "owner": 3,
-         "definition": {"name": 7}, "planType": {}, "reservedAgent": "a"},
+         "definition": {"name": 7}, "planType": {}},
         {"requestId": 2, "queueTime": "2026-03-01T12:00:00.5", "demands": ["docker", 3, null, "", {"name": "gpu"}, {"name": "os", "value": "x"}],
          "data": {"parallelismtag": "Public"}},
-        {"noRequestId": true},
     ]);
     let read = requests(&body.to_string()).await;
     assert_eq!(read.len(), 2);

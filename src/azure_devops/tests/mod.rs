@@ -7,6 +7,7 @@ mod lists;
 mod network;
 mod patience;
 mod token;
+mod unreadable;
 
 use std::{
     collections::VecDeque,

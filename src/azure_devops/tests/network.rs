@@ -166,3 +166,27 @@ async fn a_private_authority_is_trusted_when_its_bundle_is_given() {
     assert_eq!(seen.lock().unwrap().len(), 1);
     assert_eq!(refused.load(Ordering::Relaxed), 1, "what is wrong with TLS is not tried again");
 }
+
+#[tokio::test]
+async fn polls_of_sixty_pools_use_their_connections_again() {
+    use axum::serve::ListenerExt as _;
+
+    let (accepted, count) = (Arc::new(AtomicUsize::new(0)), |accepted: &AtomicUsize| accepted.load(Ordering::Relaxed));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/contoso", listener.local_addr().unwrap());
+    let counted = Arc::clone(&accepted);
+    let listener = listener.tap_io(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let (router, _) = script([nothing()]);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = client(&url, None);
+    let round = || futures::future::join_all((1..=60).map(|pool| client.job_requests(PoolId(pool))));
+    assert!(round().await.iter().all(Result::is_ok));
+    let first = count(&accepted);
+    for _ in 0..5 {
+        assert!(round().await.iter().all(Result::is_ok));
+    }
+    // One may come too late to be used again at once.
+    assert!(count(&accepted) <= first + 6, "{first} connections, then {} more", count(&accepted) - first);
+}

@@ -33,6 +33,7 @@ pub(super) async fn azure(config: &Config, aci: &AciConfig) -> Vec<CheckResult> 
     match ContainerInstancesHost::reach(config, aci, "check", token).await {
         Ok(host) => {
             results.push(reached.ok(format!("the resource group {group} shows its container groups")));
+            results.push(rights(&host, aci).await);
             results
                 .extend(host.warnings().iter().map(|warning| check("template").warn(Code::TemplateRefused, warning)));
             results.push(match host.usage().await {
@@ -56,6 +57,26 @@ pub(super) async fn azure(config: &Config, aci: &AciConfig) -> Vec<CheckResult> 
         }
     }
     results
+}
+
+/// Whether agents can be made and deleted, and not only seen.
+async fn rights(host: &ContainerInstancesHost, aci: &AciConfig) -> CheckResult {
+    let (rights, group) = (check("rights"), &aci.resource_group);
+    match host.missing_rights().await {
+        Ok(missing) if missing.is_empty() => {
+            rights.ok(format!("the identity may make and delete container groups in {group}"))
+        }
+        Ok(missing) => rights
+            .fail(Code::OrchestratorForbidden, format!("the identity lacks rights in the resource group {group}"))
+            .evidence(missing.join(", "))
+            .fix(format!(
+                "give it the role of docs/container-instances.md, or Contributor, on /subscriptions/{}/resourceGroups/{group}",
+                aci.subscription_id
+            )),
+        Err(error) => {
+            rights.info(format!("what the identity may do in {group} is unknown")).evidence(error.to_string())
+        }
+    }
 }
 
 async fn signed_in(config: &Config, results: &mut Vec<CheckResult>) -> Option<Credential> {

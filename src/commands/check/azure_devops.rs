@@ -10,7 +10,7 @@ use super::{
 use crate::{
     azure::{AZURE_DEVOPS, OrganizationToken},
     azure_devops::{AzureDevOps, Error, Manage, PoolId, Reached, RestClient, Step, Way, reach},
-    core::Code,
+    core::{Code, clock_skew},
 };
 
 /// How another token is brought.
@@ -67,6 +67,9 @@ pub(in crate::commands) async fn azure_devops(target: &Target) -> Vec<CheckResul
         }
         return results;
     };
+    if let Some(skew) = clock_skew("this machine", client.clock().ahead(), None) {
+        results.push(check("clock").warn(skew.code, skew.message).fix(skew.fix.unwrap_or_default()));
+    }
     for pool in &target.pools {
         let number = look_at_pool(&client, pool, target, &mut results).await;
         if let Some(number) = number.filter(|_| target.deep) {

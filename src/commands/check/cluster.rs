@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{Account, Cluster, ClusterError, ErrorKind},
-    core::Code,
+    core::{Code, clock_skew},
 };
 
 /// The oldest minor version that is tested.
@@ -88,6 +88,14 @@ pub(in crate::commands) async fn cluster(target: &ClusterTarget<'_>) -> (Vec<Che
             }
             return (results, false);
         }
+    }
+    let skew = target
+        .cluster
+        .clock
+        .ahead()
+        .and_then(|ahead| clock_skew("this machine", None, Some(("the API server", ahead))));
+    if let Some(skew) = skew {
+        results.push(check("clock").warn(skew.code, skew.message).fix(skew.fix.unwrap_or_default()));
     }
     let there = namespaces(target, &mut results).await;
     my_rights(target, &mut results).await;

@@ -10,7 +10,7 @@ use super::{
     result::{Check, CheckResult},
 };
 use crate::{
-    cluster::{Account, Cluster, ClusterError, ErrorKind, dry_run_apply, dry_run_create},
+    cluster::{Account, Cluster, ClusterError, ErrorKind, dry_run_apply, dry_run_create, dry_run_create_strictly},
     core::Code,
 };
 
@@ -71,7 +71,8 @@ pub(super) async fn job_dry_run(target: &ClusterTarget<'_>, there: bool, results
     }
     let namespace = target.agents_namespace;
     let (outcome, who) =
-        try_job(target.cluster, target.flags, &target.account, target.is_settled(), namespace, job).await;
+        try_job(target.cluster, target.flags, &target.account, target.is_settled(), namespace, job, Fields::Dropped)
+            .await;
     results.push(match outcome {
         Ok(()) => tried.ok("the cluster takes an agent's Job").evidence(format!("server-side dry run {who}")),
         Err(error) => refused_job(tried, &error, &who),
@@ -110,17 +111,36 @@ pub(in crate::commands) async fn try_job(
     installed: bool,
     namespace: &str,
     job: &Value,
+    fields: Fields,
 ) -> (Result<(), ClusterError>, String) {
     let mut why = "the account is not there yet";
     if installed && let Ok(other) = flags.open_as(account) {
-        match dry_run_create(&other, namespace, job).await {
+        match fields.try_create(&other, namespace, job).await {
             Err(error) if error.message.contains("cannot impersonate") => {
                 why = "you may not impersonate the orchestrator's account";
             }
             outcome => return (outcome, format!("as {}", account.user())),
         }
     }
-    (dry_run_create(cluster, namespace, job).await, format!("as you; {why}"))
+    (fields.try_create(cluster, namespace, job).await, format!("as you; {why}"))
+}
+
+/// What becomes of fields that the API server does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Fields {
+    /// They are dropped, as when the orchestrator creates the Job.
+    Dropped,
+    /// They are an error.
+    Checked,
+}
+
+impl Fields {
+    async fn try_create(self, cluster: &Cluster, namespace: &str, job: &Value) -> Result<(), ClusterError> {
+        match self {
+            Self::Dropped => dry_run_create(cluster, namespace, job).await,
+            Self::Checked => dry_run_create_strictly(cluster, namespace, job).await,
+        }
+    }
 }
 
 fn refused_job(check: Check, error: &ClusterError, who: &str) -> CheckResult {

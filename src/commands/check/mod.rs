@@ -35,7 +35,7 @@ use job::{agents_namespace, default_config, read_config};
 
 pub(super) use azure_devops::{Target, azure_devops};
 pub(super) use cluster::{ClusterTarget, cluster};
-pub(super) use dry_runs::try_job;
+pub(super) use dry_runs::{Fields, try_job};
 pub(super) use job::job_of;
 pub(super) use result::{CheckResult, Outcome, Summary};
 pub(super) use show::table;

@@ -5,7 +5,10 @@ use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::
 use kube::{Api, api::ListParams};
 
 use super::{
-    super::installed::Installed,
+    super::{
+        installed::Installed,
+        observed::{CLOCKS_DIFFER, versions_fix},
+    },
     result::{Check, CheckResult, Section},
     status::is_stale,
 };
@@ -140,7 +143,9 @@ async fn leader(cluster: &Cluster, install: &Install, report: Option<&Report>, n
     let term = i64::from(lease.lease_duration_seconds.unwrap_or(15));
     let age = lease.renew_time.map(|time| now.duration_since(time.0).as_secs());
     match (holder, age) {
-        (Some(holder), Some(age)) if age <= term => leader.ok("an orchestrator leads").evidence(holder),
+        (Some(holder), Some(age)) if age <= term + CLOCKS_DIFFER.as_secs().cast_signed() => {
+            leader.ok("an orchestrator leads").evidence(holder)
+        }
         (Some(holder), Some(age)) => leader
             .fail(Code::NoLeader, "nobody leads")
             .evidence(format!("{holder} renewed the Lease {age} s ago, for {term} s"))
@@ -220,7 +225,7 @@ fn version(deployment: &Deployment, report: Option<&Report>) -> CheckResult {
         Some(theirs) if theirs == ours => version.ok("plugin and orchestrator have the same version").evidence(ours),
         Some(theirs) => CheckResult {
             code: Some(Code::VersionsDiffer),
-            ..version.info(format!("plugin {ours}, orchestrator {theirs}")).fix("kubectl ado upgrade")
+            ..version.info(format!("plugin {ours}, orchestrator {theirs}")).fix(versions_fix(&theirs, ours))
         },
         None => version.info("the orchestrator's version is unknown"),
     }

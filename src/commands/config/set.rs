@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, ErrorKind, Install, owner},
-    config::{SettingPath, edit},
-    core::Code,
+    config::{IN_QUOTES, SettingPath, edit},
+    core::{Code, shell_word},
 };
 
 /// Change settings of the install's ado.yaml
@@ -46,9 +46,10 @@ pub(super) struct SetArgs {
 
 /// A path and a value, at the first `=` outside of quotes.
 fn change(text: &str) -> Result<(SettingPath, String), String> {
-    let mut quoted = false;
+    let (mut quoted, mut escaped) = (false, false);
     let split = text.char_indices().find(|(_, c)| {
-        quoted ^= *c == '"';
+        quoted ^= *c == '"' && !escaped;
+        escaped = *c == '\\' && quoted && !escaped;
         *c == '=' && !quoted
     });
     let Some((index, _)) = split else { return Err("it has to be PATH=VALUE".to_owned()) };
@@ -80,7 +81,8 @@ impl SetArgs {
             ));
         }
         let edited = edit(&installed.text, &self.changes).map_err(super::super::serve::refused)?;
-        let (config, _) = installed.check(&edited.text).map_err(super::super::serve::refused)?;
+        let checked = installed.check(&edited.text).map_err(super::super::serve::refused);
+        let (config, _) = checked.map_err(|failure| with_quotes(failure, &self.changes))?;
         let mut err = std::io::stderr().lock();
         for warning in &config.warnings {
             writeln!(err, "warning: {warning}")?;
@@ -102,6 +104,20 @@ impl SetArgs {
         writeln!(out, "configmap/{name} configured")?;
         Ok(Exit::Done)
     }
+}
+
+/// A value that has to be a text is put in quotes twice: the shell takes the outer ones.
+fn with_quotes(mut failure: Failure, changes: &[(SettingPath, String)]) -> Failure {
+    for (message, fix) in &mut failure.causes {
+        let is_meant = |(path, _): &&(SettingPath, String)| path.key().is_some_and(|key| message.contains(key));
+        if fix.as_deref() == Some(IN_QUOTES)
+            && let Some((path, value)) = changes.iter().find(is_meant)
+        {
+            let change = shell_word(&format!("{path}=\"{value}\""));
+            *fix = Some(format!("kubectl ado config set {change}"));
+        }
+    }
+    failure
 }
 
 /// Applies the ConfigMap over the version that was read, in the name that `install` applies it in. What that one had in it
@@ -153,10 +169,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_that_the_shell_has_taken_the_quotes_of_is_shown_with_both() {
+        let changes = [change("pools.Linux.templates.gpu.capabilities.cuda=12.10").unwrap()];
+        let message = "ado.yaml:4:1: pools[0].templates[0].capabilities.cuda is 12.1; it has to be a text";
+        let failure = Failure::new(Exit::Usage, message, Some(IN_QUOTES.to_owned()));
+        let fix = with_quotes(failure, &changes).causes[0].1.clone().unwrap();
+        assert_eq!(fix, "kubectl ado config set 'pools.Linux.templates.gpu.capabilities.cuda=\"12.10\"'");
+    }
+
+    #[test]
     fn the_value_begins_after_the_first_equals_sign_outside_of_quotes() {
         let (path, value) = change("pools.\"a=b\".limits.maxAgents = 4").unwrap();
         assert_eq!((path.to_string().as_str(), value.as_str()), ("pools.\"a=b\".limits.maxAgents", "4"));
         assert_eq!(change("organization.url=https://a/b?c=d").unwrap().1, "https://a/b?c=d");
+        let (path, value) = change(r#"pools."a\"=b".limits.maxAgents=8"#).unwrap();
+        assert_eq!((path.to_string().as_str(), value.as_str()), (r#"pools."a\"=b".limits.maxAgents"#, "8"));
         assert!(change("limits.maxAgents").is_err());
     }
 }

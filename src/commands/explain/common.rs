@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::answer::{Cause, Explanation};
 use crate::{
     commands::observed::{InstallStatus, since},
-    core::{Code, Finding, PoolReport, Severity},
+    core::{Code, Finding, PoolReport, Severity, shell_operand},
     output::age,
 };
 
@@ -112,7 +112,7 @@ impl Known<'_> {
         let paused = pool.paused.as_ref().map(|pause| {
             let why = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let until = pause.until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
-            let fix = format!("kubectl ado resume {}", quoted(&pool.name));
+            let fix = format!("kubectl ado resume {}", shell_operand(&pool.name));
             Cause {
                 code: Code::Paused,
                 message: format!("pool {} is paused{until}{why}", pool.name),
@@ -121,15 +121,5 @@ impl Known<'_> {
             }
         });
         explanation.test(self.cause(&[Code::Paused], name).or(paused), || "it is not paused".to_owned());
-    }
-}
-
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !name.is_empty() && name.chars().all(is_plain) {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', "'\\''"))
     }
 }

@@ -63,10 +63,18 @@ impl Args {
         if is_code {
             return match self.subject.parse::<Code>() {
                 Ok(code) => self.code(code),
+                // Azure DevOps 2022 invites to call a pool so.
+                Err(_) if self.is_pool().await => or_interrupted(self.explain()).await,
                 Err(error) => Err(Failure::new(Exit::Usage, error.to_string(), Some(codes()))),
             };
         }
         or_interrupted(self.explain()).await
+    }
+
+    /// Whether a pool is called like that.
+    async fn is_pool(&self) -> bool {
+        let Ok(source) = self.from.open() else { return false };
+        source.look().await.is_ok_and(|status| status.pool(&self.subject).is_some())
     }
 
     fn code(&self, code: Code) -> Result<Exit, Failure> {

@@ -117,6 +117,7 @@ pub(super) fn told(known: &Known<'_>, job: &AgentJob) -> String {
         (RunPhase::Succeeded(_), _) => "has ended well".to_owned(),
         (RunPhase::Failed(_, reason), _) => format!("has failed: {reason}"),
         (RunPhase::Live, Some(progress)) if !known.status.in_cluster() => match progress {
+            Progress::Queued => "waits in a queue",
             Progress::Pending => "waits for a place",
             Progress::Placed => "starts",
             Progress::Running => "runs",
@@ -124,6 +125,7 @@ pub(super) fn told(known: &Known<'_>, job: &AgentJob) -> String {
         }
         .to_owned(),
         (RunPhase::Live, None) => "has no pod yet".to_owned(),
+        (RunPhase::Live, Some(Progress::Queued)) => "is suspended: a queue of the cluster holds it".to_owned(),
         (RunPhase::Live, Some(Progress::Pending)) => "has a pod that waits for a node".to_owned(),
         (RunPhase::Live, Some(Progress::Placed)) => format!("has a pod that starts{place}"),
         (RunPhase::Live, Some(Progress::Running)) => format!("has a pod that runs{place}"),

@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 use serde_json::Value;
 
 use super::{
@@ -15,7 +17,8 @@ use super::{
     trial::{Tried, explained, hiding_error, ours, try_all},
 };
 use crate::cluster::{
-    Apply, Cluster, ClusterError, ErrorKind, ObjectRef, Reported, applied_by_us, namespace_object, owner, read_reports,
+    Apply, Cluster, ClusterError, ErrorKind, INSTALL_LABELS, ObjectRef, Reported, Restarts, applied_by_us,
+    is_backing_off, namespace_object, owner, read_reports,
 };
 
 /// What an apply did.
@@ -25,6 +28,10 @@ pub(super) struct Applied {
     pub(super) changed: bool,
     /// What orchestrators had reported before.
     pub(super) before: Vec<Reported>,
+    /// How the orchestrator's pods were before.
+    pub(super) restarts: Restarts,
+    /// What could not be done after all was applied, with why.
+    pub(super) undone: Vec<(String, Option<String>)>,
 }
 
 /// Applies the plan. `None` if it was only tried.
@@ -77,6 +84,8 @@ pub(super) async fn apply(
 
     // Before anything changes, so that what is reported later can be told from it.
     let before = read_reports(cluster, &plan.agents_namespace).await.unwrap_or_default();
+    let pods = orchestrator_pods(cluster, &plan.namespace).await;
+    let restarts = Restarts::of(&pods);
     let mut changed = false;
     let verbs = options.output.is_none();
     let mut out = std::io::stdout();
@@ -85,8 +94,23 @@ pub(super) async fn apply(
             let _ = writeln!(out, "namespace/{name} created");
         }
     }
-    for it in tried {
-        let applied = hiding(plan, cluster.apply(&it.object, Apply { dry_run: false, force: it.force }).await)?;
+    let count = tried.len();
+    for (index, it) in tried.into_iter().enumerate() {
+        let applied = cluster.apply(&it.object, Apply { dry_run: false, force: it.force }).await;
+        // Where the answer was lost, the call may have taken effect.
+        let unknown = applied.as_ref().is_err_and(|error| error.kind.is_outcome_unknown());
+        let applied = hiding(plan, applied).map_err(|mut failure| {
+            if index > 0 || unknown {
+                let this = if unknown {
+                    format!(", and the {} may have been applied", it.reference.long())
+                } else {
+                    String::new()
+                };
+                let message = format!("{index} of {count} objects are applied{this}; what was before is not pruned");
+                failure.causes.push((message, Some("the same command again does the rest".to_owned())));
+            }
+            failure
+        })?;
         let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
         let verb = match &it.live {
             None => "created",
@@ -101,11 +125,15 @@ pub(super) async fn apply(
             let _ = writeln!(out, "{} {verb}", it.reference);
         }
     }
-    changed |= prune(cluster, plan, existing, verbs).await?;
+    let Pruned { any, not_pruned } = prune(cluster, plan, verbs).await;
+    changed |= any;
+    if changed {
+        start_again(cluster, &plan.namespace, &pods).await;
+    }
     if let Some(format) = options.output {
         print::objects(format, &plan.shown(false))?;
     }
-    Ok(Some(Applied { changed, before }))
+    Ok(Some(Applied { changed, before, restarts, undone: not_pruned }))
 }
 
 /// Creates a namespace, or sees whether that could be done. The answer is its uid.
@@ -143,30 +171,74 @@ fn print_tried(options: &Options, plan: &Plan, missing: &[String], tried: &[Trie
     Ok(())
 }
 
-/// Deletes what was applied once and is not in the plan any more: only what carries our label, was applied by us and is
-/// nobody else's.
-async fn prune(cluster: &Cluster, plan: &Plan, existing: &Existing, verbs: bool) -> Result<bool, Failure> {
-    let wanted: Vec<ObjectRef> = plan.objects.iter().map(ObjectRef::of).collect();
-    let secret = plan.secret.as_ref().map(|(secret, _)| ObjectRef::of(secret));
-    let mut pruned = false;
-    for old in &existing.inventory {
-        if wanted.contains(old) || plan.kept.contains(old) || secret.as_ref() == Some(old) {
-            continue;
+/// The orchestrator's pods; none where they may not be seen.
+async fn orchestrator_pods(cluster: &Cluster, namespace: &str) -> Vec<Pod> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let what = format!("list the pods in namespace \"{namespace}\"");
+    let listed = cluster.call(&what, api.list(&ListParams::default().labels(INSTALL_LABELS))).await;
+    listed.map(|list| list.items).unwrap_or_default()
+}
+
+/// A pod that waits to be restarted does not see that its configuration or its token is another one now. A new one in its
+/// place starts at once.
+async fn start_again(cluster: &Cluster, namespace: &str, pods: &[Pod]) {
+    for pod in pods.iter().filter(|pod| is_backing_off(pod)) {
+        let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else { continue };
+        let reference =
+            ObjectRef { api_version: "v1".into(), kind: "Pod".into(), namespace: namespace.into(), name: name.clone() };
+        // Who may not do that waits for the kubelet.
+        if cluster.delete(&reference, uid, false).await.is_ok_and(|deleted| deleted) {
+            say(format!("{reference} waited to be restarted: it is replaced"));
         }
-        let Some(live) = cluster.get(old).await? else { continue };
-        if !plan::is_ours(&live) || !applied_by_us(&live) || owner(&live).is_some() {
-            say(format!("{} is not in use any more, and is left to its owner", old.long()));
-            continue;
-        }
-        let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-        if cluster.delete(old, uid, false).await? {
-            pruned = true;
-            if verbs {
-                let _ = writeln!(std::io::stdout(), "{old} pruned");
+    }
+}
+
+/// What pruning did.
+struct Pruned {
+    any: bool,
+    not_pruned: Vec<(String, Option<String>)>,
+}
+
+/// Deletes what was applied once and is not in the plan any more. What cannot be deleted stays in the inventory, so that the
+/// next install tries again.
+async fn prune(cluster: &Cluster, plan: &Plan, verbs: bool) -> Pruned {
+    let mut pruned = Pruned { any: false, not_pruned: Vec::new() };
+    let mut left = Vec::new();
+    for old in &plan.to_prune {
+        match prune_one(cluster, old).await {
+            Ok(deleted) => {
+                pruned.any |= deleted;
+                if deleted && verbs {
+                    let _ = writeln!(std::io::stdout(), "{old} pruned");
+                }
+            }
+            Err(error) => {
+                let (message, fix) = explained(error);
+                pruned.not_pruned.push((format!("{} is out of use, and stays: {message}", old.long()), fix));
+                left.push(old.clone());
             }
         }
     }
-    Ok(pruned)
+    if left.len() < plan.to_prune.len()
+        && let Err(error) = plan::note_inventory(cluster, plan, &left).await
+    {
+        say(format!("warning: what was pruned is still noted: {error}"));
+    }
+    pruned
+}
+
+/// Deletes one object: only what carries our label, was applied by us and is nobody else's.
+async fn prune_one(cluster: &Cluster, old: &ObjectRef) -> Result<bool, ClusterError> {
+    let found = match cluster.get(old).await {
+        Err(error) if error.kind == ErrorKind::Forbidden => cluster.look_by_apply(old).await,
+        found => found,
+    };
+    let Some(live) = found? else { return Ok(false) };
+    if !plan::is_ours(&live) || !applied_by_us(&live) || owner(&live).is_some() {
+        say(format!("{} is not in use any more, and is left to its owner", old.long()));
+        return Ok(false);
+    }
+    cluster.delete(old, live["metadata"]["uid"].as_str().unwrap_or_default(), false).await
 }
 
 /// No answer of the API server may pass the token on.

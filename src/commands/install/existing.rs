@@ -1,6 +1,6 @@
 //! What is installed already: its configuration, and the values that no file holds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};
 
@@ -11,8 +11,12 @@ use super::{
     },
     Options, Purpose, say,
 };
-use crate::cluster::{
-    CLIENT_ID, CONFIG_FILE, CONFIG_MAP, Cluster, INVENTORY, Install, NAME, ObjectRef, TOKEN_KEY, TOKEN_SECRET,
+use crate::{
+    cluster::{
+        CLIENT_ID, CONFIG_FILE, CONFIG_FOLDER, CONFIG_MAP, Cluster, INVENTORY, Install, NAME, ObjectRef, RESOURCES,
+        TOKEN_KEY, TOKEN_SECRET, image_tag,
+    },
+    config::document,
 };
 
 /// An install as it is; the default is none.
@@ -20,6 +24,8 @@ use crate::cluster::{
 pub(super) struct Existing {
     /// Where it is, or goes.
     pub(super) namespace: String,
+    /// `-n` or `ADO_NAMESPACE` named that namespace.
+    pub(super) is_asked: bool,
     /// Its Deployment.
     pub(super) install: Option<Install>,
     /// `ado.yaml` and what stands beside it.
@@ -56,6 +62,36 @@ impl Existing {
         (!ours).then_some(image)
     }
 
+    /// The version that it runs, by its label, else by its image's tag.
+    pub(super) fn version(&self) -> Option<String> {
+        let deployment = self.deployment()?;
+        let label = deployment["metadata"]["labels"]["app.kubernetes.io/version"].as_str().map(str::to_owned);
+        label.or_else(|| image_tag(self.container()?["image"].as_str()?).map(str::to_owned))
+    }
+
+    fn document(&self) -> Option<Value> {
+        match self.files.get(CONFIG_FILE) {
+            Some(text) => document(CONFIG_FILE.as_ref(), text).ok(),
+            None => Some(self.of_environment()),
+        }
+    }
+
+    /// The organization that it serves.
+    pub(super) fn organization(&self) -> Option<String> {
+        Some(self.document()?["organization"]["url"].as_str()?.trim_end_matches('/').to_owned())
+    }
+
+    /// The id that its configuration gives it.
+    pub(super) fn installation_id(&self) -> Option<String> {
+        Some(self.document()?["installationId"].as_str()?.to_owned())
+    }
+
+    /// The resources that flags asked for.
+    pub(super) fn resources(&self) -> Option<Value> {
+        let deployment = self.deployment()?;
+        serde_json::from_str(deployment["metadata"]["annotations"][RESOURCES].as_str()?).ok()
+    }
+
     pub(super) fn replicas(&self) -> Option<i32> {
         self.install.as_ref()?.deployment.spec.as_ref()?.replicas
     }
@@ -69,9 +105,25 @@ impl Existing {
         Some((name, key))
     }
 
+    /// Whether the orchestrator's container has something mounted at this path, or runs an image that is not ours.
+    pub(super) fn mounts(&self, path: &Path) -> bool {
+        let container = self.container().unwrap_or_default();
+        let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
+        let covers = |mount: &Value| {
+            let at = mount["mountPath"].as_str();
+            at.is_some_and(|at| at != CONFIG_FOLDER && path.starts_with(at))
+        };
+        mounts.iter().any(covers) || self.image().is_some()
+    }
+
     /// Whether the token lies in a Secret of ours.
     pub(super) fn has_our_secret(&self) -> bool {
         self.secret().is_some_and(|(name, _)| name == TOKEN_SECRET)
+    }
+
+    /// Whether the token's Secret is one that we have made, as the inventory says.
+    pub(super) fn owns_token(&self) -> bool {
+        self.inventory.iter().any(|object| object.kind == "Secret" && object.name == TOKEN_SECRET)
     }
 
     /// What an older Deployment has in its environment and a file says today.
@@ -96,7 +148,10 @@ impl Existing {
 
 /// Finds the install that the flags lead to, and says where it looks.
 pub(super) async fn look(options: &Options, cluster: &Cluster, purpose: Purpose) -> Result<Existing, Failure> {
-    let Found { namespace, chosen, install } = options.cluster.find(cluster).await?;
+    let Found { namespace, chosen, install } = match purpose {
+        Purpose::Install => options.cluster.find_place(cluster).await?,
+        Purpose::Upgrade => options.cluster.find(cluster).await?,
+    };
     match chosen {
         Chosen::Asked => {}
         Chosen::Found => say(format!("namespace {namespace}: kubectl-ado is installed there")),
@@ -121,7 +176,8 @@ pub(super) async fn look(options: &Options, cluster: &Cluster, purpose: Purpose)
     };
     let account = cluster.get(&account).await?.unwrap_or_default();
     let entra_client_id = account["metadata"]["annotations"][CLIENT_ID].as_str().map(str::to_owned);
-    let existing = Existing { namespace, install, files, entra_client_id, inventory };
+    let is_asked = chosen == Chosen::Asked;
+    let existing = Existing { namespace, is_asked, install, files, entra_client_id, inventory };
     if purpose == Purpose::Upgrade && !existing.is_there() {
         let message = format!("kubectl-ado is not installed in namespace \"{}\" (ADO501)", existing.namespace);
         return Err(Failure::new(

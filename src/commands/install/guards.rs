@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{Exit, Failure},
+    super::{
+        Exit, Failure,
+        observed::{UPGRADE_THE_PLUGIN, is_newer},
+    },
     Options,
+    existing::Existing,
     options::Output,
     plan::{self, Plan},
-    print,
+    print, say,
 };
 use crate::{
     cluster::{Cluster, ErrorKind, ObjectRef, namespace_object, owner},
@@ -38,6 +42,40 @@ pub(super) async fn owned_by_nobody(options: &Options, cluster: &Cluster, plan: 
         (message, Some("put the YAML above where it takes its objects from".to_owned()))
     });
     Err(Failure { exit: Exit::Failed, causes: causes.collect() })
+}
+
+/// Refuses to put an older version over a newer one: its rights and flags are older, too.
+pub(super) fn no_downgrade(options: &Options, existing: &Existing) -> Result<(), Failure> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let Some(running) = existing.version().filter(|running| is_newer(running, ours)) else { return Ok(()) };
+    let namespace = &existing.namespace;
+    if options.allow_downgrade {
+        say(format!("warning: version {running} in namespace {namespace} becomes {ours}, which is older"));
+        return Ok(());
+    }
+    let message = format!(
+        "namespace \"{namespace}\" runs version {running}, and this plugin is {ours}: nothing was changed ({})",
+        Code::VersionsDiffer
+    );
+    let fix = format!("{UPGRADE_THE_PLUGIN}; --allow-downgrade installs {ours} all the same");
+    Err(Failure::new(Exit::Usage, message, Some(fix)))
+}
+
+/// Refuses to give an install that nobody named another organization.
+pub(super) fn same_organization(existing: &Existing, plan: &Plan) -> Result<(), Failure> {
+    let theirs = existing.organization().filter(|_| existing.install.is_some() && !existing.is_asked);
+    let ours = &plan.config.organization.url;
+    match theirs.filter(|theirs| !theirs.eq_ignore_ascii_case(ours.trim_end_matches('/'))) {
+        None => Ok(()),
+        Some(theirs) => {
+            let namespace = &existing.namespace;
+            let message = format!("the install in namespace \"{namespace}\" serves {theirs}, and not {ours}");
+            let fix = format!(
+                "-n {namespace} says that it is the one that is meant; -n with another name makes another install"
+            );
+            Err(Failure::new(Exit::Usage, message, Some(fix)))
+        }
+    }
 }
 
 /// Refuses where another install has its agents: its rights and ours would be one object.

@@ -8,11 +8,13 @@ mod ask;
 mod beside;
 mod existing;
 mod guards;
+mod moves;
 mod options;
 mod plan;
 mod preflight;
 mod print;
 mod settings;
+mod template_secrets;
 mod token;
 mod trial;
 mod wait;
@@ -48,23 +50,24 @@ pub(super) async fn run(options: Options, purpose: Purpose) -> Result<Exit, Fail
     }
     let cluster = options.cluster.open()?;
     let existing = existing::look(&options, &cluster, purpose).await?;
+    guards::no_downgrade(&options, &existing)?;
     let namespace = existing.namespace.clone();
     let settings = settings::settle(&options, &namespace, &existing)?;
-    let token = token::find(&options, &cluster, &namespace, &existing, &settings.config).await?;
+    let token = token::find(&options, &cluster, &namespace, &existing, &settings).await?;
     if !options.skip_checks {
         preflight::check(&options, &cluster, &settings, &token, &existing).await?;
     }
     let plan = plan::online(&options, &namespace, settings, &token, &existing)?;
+    guards::same_organization(&existing, &plan)?;
+    moves::wind_up(&cluster, &existing, &plan).await?;
     guards::owned_by_nobody(&options, &cluster, &plan).await?;
     guards::alone_with_agents(&cluster, &plan).await?;
-    let Some(applied) = apply::apply(&options, &cluster, &plan, &existing).await? else {
+    let Some(mut applied) = apply::apply(&options, &cluster, &plan, &existing).await? else {
         return Ok(Exit::Done);
     };
-    wait::unretire(&cluster, &plan).await;
-    if !options.wait {
-        return Ok(Exit::Done);
-    }
-    wait::until_it_works(&options, &cluster, &plan, &applied).await
+    applied.undone.extend(wait::unretire(&cluster, &plan).await);
+    let exit = if options.wait { wait::until_it_works(&options, &cluster, &plan, &applied).await? } else { Exit::Done };
+    if applied.undone.is_empty() { Ok(exit) } else { Err(Failure { exit: Exit::Failed, causes: applied.undone }) }
 }
 
 /// One line of progress. Nobody is left to tell when standard error is closed.

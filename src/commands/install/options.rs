@@ -77,6 +77,15 @@ pub(in super::super) struct Options {
     /// How many orchestrators; with 2, one stands by [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=3))]
     pub(super) replicas: Option<i32>,
+    /// The most that the orchestrator may use, as in `kubectl set resources`: cpu=500m,memory=64Mi
+    #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = amount)]
+    pub(super) limits: Vec<(String, String)>,
+    /// What the orchestrator asks for: cpu=10m,memory=32Mi
+    #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = amount)]
+    pub(super) requests: Vec<(String, String)>,
+    /// Install this version over a newer one
+    #[arg(long)]
+    pub(super) allow_downgrade: bool,
     /// Where agents run [default: the orchestrator's namespace]
     #[arg(long, value_name = "NAME")]
     pub(super) agents_namespace: Option<String>,
@@ -116,6 +125,14 @@ fn client_id(text: &str) -> Result<String, String> {
         return Ok(text.to_lowercase());
     }
     Err("it has to be a client id, such as 01234567-89ab-cdef-0123-456789abcdef".to_owned())
+}
+
+/// An amount of a resource. Whether it is one, the API server says before anything is changed.
+fn amount(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, amount)) if !name.is_empty() && !amount.is_empty() => Ok((name.to_owned(), amount.to_owned())),
+        _ => Err("write it as cpu=500m".to_owned()),
+    }
 }
 
 /// A time with its unit: 90s, 5m.

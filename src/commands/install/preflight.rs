@@ -1,5 +1,7 @@
 //! What is tried before anything is changed: the checks of `check --pre`, with what is about to be installed.
 
+use std::io::Write;
+
 use super::{
     super::{
         Exit, Failure,
@@ -29,6 +31,9 @@ pub(super) async fn check(
     // Private authorities of this machine; those of the pod may lie elsewhere.
     let environment = Environment::of_this_process();
     let authorities = environment.get("ADO_CA_FILE").or(environment.get("SSL_CERT_FILE")).map(Into::into);
+    // Those that the configuration brings along are trusted here too.
+    let brought = settings.authorities.as_ref().map(|text| brought(text)).transpose()?;
+    let authorities = authorities.or_else(|| brought.as_ref().map(|file| file.path().to_owned()));
     let target = Target {
         url: config.organization.url.clone(),
         pools: config.pools.iter().map(|pool| pool.name.clone()).collect(),
@@ -76,4 +81,11 @@ pub(super) async fn check(
     }
     say("nothing was changed; --skip-checks leaves the checks out");
     Err(failure)
+}
+
+/// The private authorities in a file, for as long as the checks take.
+fn brought(text: &str) -> Result<tempfile::NamedTempFile, Failure> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
 }

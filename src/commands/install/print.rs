@@ -4,9 +4,9 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{super::Failure, Options, options::Output, plan::Plan, say};
+use super::{super::Failure, Options, options::Output, plan::Plan, say, template_secrets};
 use crate::{
-    cluster::{Change, INVENTORY, ObjectRef, changed_lines},
+    cluster::{CONFIG_FILE, CONFIG_MAP, Change, INVENTORY, ObjectRef, changed_lines},
     output::{harmless, write_json, write_yaml},
 };
 
@@ -78,8 +78,15 @@ fn difference(reference: &ObjectRef, Change { path, before, after }: &Change) {
         Some(Value::String(text)) if text.contains('\n') => Some(text.clone()),
         _ => None,
     };
-    let (old, new) = (text(before), text(after));
-    if old.is_some() || new.is_some() {
+    let (mut old, new) = (text(before), text(after));
+    // One that an earlier version stored may hold secrets.
+    if let Some(name) = path.strip_prefix("data.")
+        && (reference.kind.as_str(), reference.name.as_str()) == ("ConfigMap", CONFIG_MAP)
+        && name != CONFIG_FILE
+    {
+        old = old.map(|text| if text.contains("kind:") { template_secrets::shown(name, &text) } else { text });
+    }
+    if reference.kind != "Secret" && (old.is_some() || new.is_some()) {
         say(format!("    {path}:"));
         for line in changed_lines(&old.unwrap_or_default(), &new.unwrap_or_default()) {
             say(format!("      {}", harmless(&line)));

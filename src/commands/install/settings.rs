@@ -2,7 +2,7 @@
 //! validated as the orchestrator will see it, before anything is sent anywhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,9 @@ use super::{
     DryRun, Options, ask,
     beside::{bring_along, documents},
     existing::Existing,
-    say, token,
+    say,
+    template_secrets::strip,
+    token,
 };
 use crate::{
     cluster::{CONFIG_FILE, CONFIG_FOLDER, CONFIG_MAP},
@@ -37,6 +39,10 @@ pub(super) struct Settings {
     pub(super) agents_namespace: String,
     /// What goes along with the Job templates.
     pub(super) documents: Vec<Value>,
+    /// The token's file, where the configuration that was given names one on this machine.
+    pub(super) token_file: Option<PathBuf>,
+    /// The private authorities that the configuration names, as they lie in the ConfigMap.
+    pub(super) authorities: Option<String>,
 }
 
 /// The settings that flags, file and what is there make; asks for what is missing where somebody can be asked.
@@ -51,9 +57,11 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
         wanted["jobTemplate"] = TEMPLATE_FILE.into();
     }
     apply_flags(options, &mut wanted);
-    ask_for_missing(options, &mut wanted, existing)?;
-    bring_along(&base.path, options.file.is_some(), &mut wanted, &mut files)?;
-    leave_token_to_us(&mut wanted);
+    let token_file = token_file(options, &base.path, &wanted);
+    ask_for_missing(options, &mut wanted, existing, token_file.is_some())?;
+    let brought = bring_along(&base.path, options.file.is_some(), &mut wanted, &mut files, existing)?;
+    let secrets = without_secrets(&brought.templates, &mut files)?;
+    leave_token_to_us(&mut wanted, token_file.is_some());
     if signs_in_with_entra(&wanted)
         && let Some(organization) = wanted["organization"].as_object_mut()
         && organization.shift_remove("tokenFile").is_some()
@@ -93,9 +101,46 @@ pub(super) fn settle(options: &Options, namespace: &str, existing: &Existing) ->
     if let Some((message, fix)) = elsewhere {
         return Err(Failure::new(Exit::Usage, message, Some(fix.into())));
     }
-    let documents = documents(&config, &agents_namespace);
+    let documents = documents(&config, &secrets, &agents_namespace);
+    let authorities = wanted["organization"]["caFile"].as_str().and_then(|name| files.get(name).cloned());
     files.insert(CONFIG_FILE.to_owned(), text);
-    Ok(Settings { config, files, agents_namespace, documents })
+    Ok(Settings { config, files, agents_namespace, documents, token_file, authorities })
+}
+
+/// The token's file that the given configuration names, if it is on this machine.
+fn token_file(options: &Options, path: &Path, document: &Value) -> Option<PathBuf> {
+    options.file.as_ref()?;
+    let named = document["organization"]["tokenFile"].as_str().filter(|named| !named.is_empty())?;
+    let file = path.parent().unwrap_or(Path::new("")).join(named);
+    file.is_file().then_some(file)
+}
+
+/// Takes out of the Job templates what is secret, and gives the Secrets, which are applied by themselves.
+fn without_secrets(templates: &BTreeSet<String>, files: &mut BTreeMap<String, String>) -> Result<Vec<Value>, Failure> {
+    let mut secrets = Vec::new();
+    for name in templates {
+        let Some(text) = files.get_mut(name) else { continue };
+        let stripped = strip(Path::new(name), text)?;
+        if !stripped.is_other() {
+            continue;
+        }
+        for token in &stripped.tokens {
+            say(format!(
+                "{name}: the token in {token} is not stored: agents get the orchestrator's own. Take it out of the file, \
+                 and revoke it if others could read it"
+            ));
+        }
+        for secret in &stripped.secrets {
+            let secret_name = secret["metadata"]["name"].as_str().unwrap_or_default();
+            say(format!(
+                "{name}: the Secret \"{secret_name}\" is applied and not stored beside {CONFIG_FILE}. Later installs \
+                 leave it as it is; kubectl apply changes it"
+            ));
+        }
+        *text = stripped.text;
+        secrets.extend(stripped.secrets);
+    }
+    Ok(secrets)
 }
 
 /// What the flags change.
@@ -197,11 +242,16 @@ fn set(document: &mut Value, path: &[&str], value: Value) {
 }
 
 /// One error names all that is missing, unless somebody can be asked.
-fn ask_for_missing(options: &Options, document: &mut Value, existing: &Existing) -> Result<(), Failure> {
+fn ask_for_missing(
+    options: &Options,
+    document: &mut Value,
+    existing: &Existing,
+    has_token_file: bool,
+) -> Result<(), Failure> {
     let no_url = document["organization"]["url"].is_null();
     let no_pools = document["pools"].is_null() || document["pools"].as_array().is_some_and(Vec::is_empty);
     let needs_token = options.dry_run != DryRun::Client && !signs_in_with_entra(document);
-    let no_token = needs_token && !existing.is_there() && !token::is_named(options);
+    let no_token = needs_token && !existing.is_there() && !token::is_named(options) && !has_token_file;
     if (no_url || no_pools || no_token) && !ask::can_ask() {
         let mut causes: Vec<(String, Option<String>)> = Vec::new();
         let mut miss = |what: &str, fix: &str| causes.push((what.to_owned(), Some(fix.to_owned())));
@@ -235,11 +285,13 @@ fn ask_for_missing(options: &Options, document: &mut Value, existing: &Existing)
 }
 
 /// The token comes from a Secret that is mounted where the Deployment says.
-fn leave_token_to_us(document: &mut Value) {
+fn leave_token_to_us(document: &mut Value, is_brought: bool) {
     let Some(organization) = document.get_mut("organization").and_then(Value::as_object_mut) else { return };
     if organization.get("tokenFile").is_some_and(|path| path != TOKEN_FILE) {
         organization.shift_remove("tokenFile");
-        say("organization.tokenFile is left out: in the pod, the token comes from a Secret");
+        if !is_brought {
+            say("organization.tokenFile is left out: in the pod, the token comes from a Secret");
+        }
     }
 }
 

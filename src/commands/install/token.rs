@@ -13,10 +13,11 @@ use super::{
     DryRun, Options, ask,
     existing::Existing,
     say,
+    settings::Settings,
 };
 use crate::{
     cluster::{Cluster, ErrorKind, TOKEN_KEY, TOKEN_SECRET},
-    config::{Authentication, Config, token},
+    config::{Authentication, token},
 };
 
 const VARIABLES: [&str; 2] = ["ADO_PAT", "AZURE_DEVOPS_EXT_PAT"];
@@ -49,9 +50,9 @@ pub(super) async fn find(
     cluster: &Cluster,
     namespace: &str,
     existing: &Existing,
-    config: &Config,
+    settings: &Settings,
 ) -> Result<Token, Failure> {
-    if matches!(config.organization.authentication, Authentication::Entra) {
+    if matches!(settings.config.organization.authentication, Authentication::Entra) {
         return Ok(Token { secret: None, value: None, write: false });
     }
     if let Some(named) = &options.existing_secret {
@@ -60,7 +61,7 @@ pub(super) async fn find(
     }
     let ours = (TOKEN_SECRET.to_owned(), TOKEN_KEY.to_owned());
     if let Some(path) = &options.pat_file {
-        return Ok(Token { secret: Some(ours), value: Some(of_file(path)?), write: true });
+        return Ok(Token { secret: Some(ours), value: Some(of_file("--pat-file", path)?), write: true });
     }
     if let Some(secret) = existing.secret() {
         match read(cluster, namespace, &secret).await? {
@@ -69,6 +70,21 @@ pub(super) async fn find(
             Known::Missing if existing.has_our_secret() => {}
             Known::Missing => return of_secret(cluster, namespace, secret, "the install").await,
         }
+    }
+    if existing.install.is_none() && existing.is_there() {
+        // An uninstall that was not finished has deleted the Deployment, and not yet the token.
+        match read(cluster, namespace, &ours).await? {
+            Known::Token(value) => return Ok(Token { secret: Some(ours), value: Some(value), write: false }),
+            Known::Hidden if existing.owns_token() => {
+                return Ok(Token { secret: Some(ours), value: None, write: false });
+            }
+            Known::Hidden | Known::Missing => {}
+        }
+    }
+    if let Some(path) = &settings.token_file {
+        say(format!("the token is that of organization.tokenFile, {}", path.display()));
+        let value = of_file("organization.tokenFile", path)?;
+        return Ok(Token { secret: Some(ours), value: Some(value), write: true });
     }
     let value = match of_environment() {
         Some((name, text)) => {
@@ -96,7 +112,7 @@ fn wrong(message: &str) -> Failure {
     Failure::new(Exit::Usage, message, Some("give the token alone, as Azure DevOps showed it".into()))
 }
 
-fn of_file(path: &Path) -> Result<SecretString, Failure> {
+fn of_file(key: &str, path: &Path) -> Result<SecretString, Failure> {
     let (text, place) = if path == Path::new("-") {
         (std::io::read_to_string(std::io::stdin()), "standard input".to_owned())
     } else {
@@ -104,9 +120,9 @@ fn of_file(path: &Path) -> Result<SecretString, Failure> {
     };
     let text = text.map_err(|error| {
         let fix = "name a file that holds the token, or - for standard input";
-        Failure::new(Exit::Usage, format!("--pat-file: {place} cannot be read: {error}"), Some(fix.into()))
+        Failure::new(Exit::Usage, format!("{key}: {place} cannot be read: {error}"), Some(fix.into()))
     })?;
-    token(&text).map_err(|what| wrong(&format!("--pat-file: {place} {what}")))
+    token(&text).map_err(|what| wrong(&format!("{key}: {place} {what}")))
 }
 
 fn of_environment() -> Option<(&'static str, String)> {

@@ -1,7 +1,7 @@
 //! The API server's word on every object before the first one is changed: what it would become, or why not.
 
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     super::{Exit, Failure},
@@ -10,7 +10,8 @@ use super::{
     say, token,
 };
 use crate::cluster::{
-    Apply, Change, Cluster, ClusterError, ErrorKind, FIELD_MANAGER, ObjectRef, TOKEN_KEY, changes, conflicting_managers,
+    Apply, Change, Cluster, ClusterError, ErrorKind, FIELD_MANAGER, ObjectRef, TOKEN_KEY, changes,
+    conflicting_managers, dry_run_create,
 };
 
 /// One object after the API server has said what it would become.
@@ -41,7 +42,12 @@ pub(super) async fn try_all(
             continue;
         }
         match try_one(options, cluster, plan, object).await {
-            Ok(one) => tried.push(one),
+            Ok(one) => {
+                if reference.kind == "Deployment" && plan::is_ours(object) {
+                    failure.causes.extend(pod_refused(cluster, object, one.live.is_some()).await);
+                }
+                tried.push(one);
+            }
             // Whoever may not apply what goes along with a template may well find it there.
             Err(error) if error.kind == ErrorKind::Forbidden && !plan::is_ours(object) => {
                 say(format!(
@@ -76,10 +82,56 @@ async fn try_one(options: &Options, cluster: &Cluster, plan: &Plan, object: &Val
     };
     let changes = match &live {
         None => None,
+        Some(live) if reference.kind == "Secret" && !plan::is_ours(object) => Some(secret_changes(live, &answer)),
         Some(_) if reference.kind == "Secret" => Some(token_changes(cluster, plan, &reference).await),
         Some(live) => Some(changes(live, &answer)),
     };
     Ok(Tried { object: object.clone(), reference, live, changes, force })
+}
+
+/// Quotas, limit ranges and admission look at the pod, and at no Deployment: one whose pod is refused is taken, and never
+/// starts.
+async fn pod_refused(cluster: &Cluster, deployment: &Value, is_there: bool) -> Option<(String, Option<String>)> {
+    let template = &deployment["spec"]["template"];
+    let namespace = deployment["metadata"]["namespace"].as_str().unwrap_or_default();
+    let mut metadata = template["metadata"].clone();
+    metadata["name"] = "kubectl-ado-trial".into();
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
+    let mut answer = dry_run_create(cluster, namespace, &pod).await;
+    let lacks_account = |answer: &Result<(), ClusterError>| {
+        answer.as_ref().is_err_and(|error| error.message.contains("service account"))
+    };
+    if lacks_account(&answer) {
+        // It is made together with the Deployment.
+        pod["spec"]["serviceAccountName"] = "default".into();
+        answer = dry_run_create(cluster, namespace, &pod).await;
+    }
+    let error = answer.err().filter(|error| !error.message.contains("cannot create resource"))?;
+    if error.kind.is_transient() || error.message.contains("service account") {
+        return None;
+    }
+    if error.kind == ErrorKind::Quota && is_there {
+        say(format!(
+            "warning: there is no room for a second pod of the orchestrator beside the old one: {}",
+            error.message
+        ));
+        return None;
+    }
+    let message = format!("the orchestrator's pod is refused: {}", error.message);
+    let lacks = error.message.split_once("must specify ").map(|(_, lacking)| lacking);
+    let fix = match (lacks, error.kind) {
+        (Some(lacking), _) => {
+            let flags: Vec<&str> = ["limits", "requests"].into_iter().filter(|kind| lacking.contains(kind)).collect();
+            let amounts = if lacking.contains(".memory") { "cpu=500m,memory=64Mi" } else { "cpu=500m" };
+            let flags: Vec<String> = flags.iter().map(|kind| format!("--{kind} {amounts}")).collect();
+            format!("give it what the quota asks for: {}", flags.join(" "))
+        }
+        (None, ErrorKind::Quota) => format!("kubectl -n {namespace} describe quota shows what is used up; raise it"),
+        _ => format!(
+            "change the rule that the message names, or install into another namespace than {namespace} with -n"
+        ),
+    };
+    Some((message, Some(fix)))
 }
 
 /// What `managedFields` says of us: the time of our last apply that changed anything, and our fields.
@@ -88,7 +140,16 @@ pub(super) fn ours(object: &Value) -> Option<&Value> {
     entries.iter().find(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")
 }
 
-/// The content of a Secret is compared and never shown.
+/// A Secret that goes along with a Job template. Its content is not looked at: the server notes whether our fields change.
+fn secret_changes(live: &Value, answer: &Value) -> Vec<Change> {
+    if ours(live).is_some() && ours(live) == ours(answer) {
+        return Vec::new();
+    }
+    let masked = || Some(Value::from("***"));
+    vec![Change { path: "data".to_owned(), before: masked(), after: masked() }]
+}
+
+/// The content of our own Secret is compared and never shown.
 async fn token_changes(cluster: &Cluster, plan: &Plan, reference: &ObjectRef) -> Vec<Change> {
     let key = (reference.name.clone(), TOKEN_KEY.to_owned());
     let known = token::read(cluster, &reference.namespace, &key).await;
@@ -125,8 +186,18 @@ pub(super) fn explained(error: ClusterError) -> (String, Option<String>) {
 
 /// No answer of the API server may pass the token on.
 pub(super) fn hiding_error<T>(plan: &Plan, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
-    answer.map_err(|error| match &plan.secret {
-        Some((_, value)) => ClusterError { message: token::without(&error.message, value), ..error },
-        None => error,
+    answer.map_err(|mut error| {
+        if let Some((_, value)) = &plan.secret {
+            error.message = token::without(&error.message, value);
+        }
+        // What a Job template's Secrets hold.
+        for secret in plan.objects.iter().filter(|object| object["kind"] == "Secret") {
+            let fields = ["data", "stringData"].iter().filter_map(|field| secret[*field].as_object());
+            let values = fields.flat_map(|values| values.values()).filter_map(Value::as_str);
+            for value in values.filter(|value| !value.is_empty()) {
+                error.message = error.message.replace(value, "***");
+            }
+        }
+        error
     })
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     cluster::{
-        Cluster, ErrorKind, NAME, ObjectRef, RolloutProgress, change_control, judge_rollout, namespace_object, pods_of,
-        read_reports,
+        Cluster, ClusterError, ErrorKind, NAME, ObjectRef, Restarts, RolloutProgress, change_control, judge_rollout,
+        namespace_object, pods_of, read_reports,
     },
     core::{Installation, Report, Severity, lease_name},
     output::harmless,
@@ -33,46 +33,103 @@ pub(super) async fn until_it_works(
     applied: &Applied,
 ) -> Result<Exit, Failure> {
     let deadline = Instant::now() + options.timeout;
-    rollout(cluster, plan, deadline, options.timeout).await?;
+    rollout(cluster, plan, &applied.restarts, deadline, options.timeout).await?;
     first_poll(cluster, plan, applied, deadline, options.timeout).await?;
     Ok(Exit::Done)
 }
 
-/// An uninstall that was not finished may have asked the orchestrator to retire.
-pub(super) async fn unretire(cluster: &Cluster, plan: &Plan) {
-    let namespace = ObjectRef::of(&namespace_object(&plan.agents_namespace));
-    let uid =
-        cluster.get(&namespace).await.ok().flatten().and_then(|it| it["metadata"]["uid"].as_str().map(str::to_owned));
-    let installation = match (&plan.config.installation_id, uid) {
-        (Some(id), _) => Installation::new(id),
-        (None, Some(uid)) => Installation::of_namespace(&uid),
-        (None, None) => return,
+/// How often the request to retire is looked for where the cluster does not answer.
+const TRIES: u32 = 3;
+
+/// An uninstall that was not finished may have asked the orchestrator to retire, and then it starts no agents. Why it still
+/// may be asked to is in the answer.
+pub(super) async fn unretire(cluster: &Cluster, plan: &Plan) -> Option<(String, Option<String>)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match take_back(cluster, plan).await {
+            Ok(asked) => {
+                if asked {
+                    say("an unfinished uninstall is taken back");
+                }
+                return None;
+            }
+            Err(error) if error.kind.is_transient() && tries < TRIES => sleep(AGAIN).await,
+            Err(error) => {
+                let message =
+                    format!("an unfinished uninstall may still keep the orchestrator from starting agents: {error}");
+                let fix = format!("kubectl ado resume --all -n {} takes it back", plan.namespace);
+                return Some((message, Some(fix)));
+            }
+        }
+    }
+}
+
+/// Whether the orchestrator was asked to retire. It is not any more.
+async fn take_back(cluster: &Cluster, plan: &Plan) -> Result<bool, ClusterError> {
+    let installation = match &plan.config.installation_id {
+        Some(id) => Installation::new(id),
+        None => {
+            let namespace = ObjectRef::of(&namespace_object(&plan.agents_namespace));
+            match cluster.get(&namespace).await {
+                Ok(Some(found)) => Installation::of_namespace(found["metadata"]["uid"].as_str().unwrap_or_default()),
+                Ok(None) => return Ok(false),
+                // Who may not look at the namespace cannot know the name of the control document.
+                Err(error) if error.kind == ErrorKind::Forbidden => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
     };
     let pools: Vec<_> = plan.config.pools.iter().map(|pool| pool.name.as_str()).collect();
     let lease = lease_name(&installation, &plan.config.organization.url, &pools);
     let mut asked = false;
-    let changed = change_control(cluster, &plan.agents_namespace, &lease, false, |control| {
+    change_control(cluster, &plan.agents_namespace, &lease, false, |control| {
         asked |= control.retire;
         control.retire = false;
-    });
-    match changed.await {
-        Ok(_) if asked => say("an unfinished uninstall is taken back"),
-        Err(error) if asked => say(format!("warning: the orchestrator was asked to retire, and still is: {error}")),
-        _ => {}
+    })
+    .await?;
+    Ok(asked)
+}
+
+/// An answer, or `None` where the cluster could not give it just now and there is time to ask again.
+fn passing<T>(answer: Result<T, ClusterError>, told: &mut String, deadline: Instant) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.kind.is_transient() && Instant::now() < deadline => {
+            if *told != error.message {
+                say(format!("{error}; all is applied, and this goes on waiting"));
+                told.clone_from(&error.message);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
-async fn rollout(cluster: &Cluster, plan: &Plan, deadline: Instant, timeout: Duration) -> Result<(), Failure> {
+async fn rollout(
+    cluster: &Cluster,
+    plan: &Plan,
+    before: &Restarts,
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &plan.namespace);
     let what = format!("get the Deployment \"{NAME}\" in namespace \"{}\"", plan.namespace);
     let mut told = String::new();
     loop {
-        let deployment = cluster.call(&what, api.get(NAME)).await?;
-        let pods = match pods_of(cluster, &plan.namespace, &deployment).await {
-            Err(error) if error.kind == ErrorKind::Forbidden => Vec::new(),
-            other => other?,
+        let Some(deployment) = passing(cluster.call(&what, api.get(NAME)).await, &mut told, deadline)? else {
+            sleep(AGAIN).await;
+            continue;
         };
-        let waiting = match judge_rollout(&deployment, &pods) {
+        let pods = match pods_of(cluster, &plan.namespace, &deployment).await {
+            Err(error) if error.kind == ErrorKind::Forbidden => Some(Vec::new()),
+            other => passing(other, &mut told, deadline)?,
+        };
+        let Some(pods) = pods else {
+            sleep(AGAIN).await;
+            continue;
+        };
+        let waiting = match judge_rollout(&deployment, &pods, before) {
             RolloutProgress::Done => return Ok(()),
             RolloutProgress::Failed { pod, why } => {
                 let (why, mend) = why.split_once("\nfix: ").map_or((why.as_str(), None), |(why, fix)| (why, Some(fix)));
@@ -91,7 +148,11 @@ async fn rollout(cluster: &Cluster, plan: &Plan, deadline: Instant, timeout: Dur
             let event = last_warning(cluster, &plan.namespace, &pod).await;
             let said = event.map(|event| format!("; {event}")).unwrap_or_default();
             let message = format!("the orchestrator is not ready after {} s: {waiting}{said}", timeout.as_secs());
-            let fix = format!("kubectl -n {} describe pod -l app.kubernetes.io/name={NAME}", plan.namespace);
+            // Where no pod could be made, there is none to describe.
+            let fix = match pods.is_empty() {
+                true => format!("kubectl -n {} describe replicasets -l app.kubernetes.io/name={NAME}", plan.namespace),
+                false => format!("kubectl -n {} describe pod -l app.kubernetes.io/name={NAME}", plan.namespace),
+            };
             return Err(Failure::new(Exit::TimedOut, message, Some(fix)));
         }
         if waiting != told {
@@ -130,13 +191,18 @@ async fn first_poll(
     let since = applied.before.iter().map(|reported| &reported.report).find(|report| is_of(report, plan));
     let since = since.filter(|_| applied.changed).map(|report| report.reported_at);
     say("waiting for the first poll of each pool");
+    let mut told = String::new();
     loop {
         let reports = match read_reports(cluster, &plan.agents_namespace).await {
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 say(format!("warning: whether it polls cannot be seen: {error}"));
                 return Ok(());
             }
-            other => other?,
+            other => passing(other, &mut told, deadline)?,
+        };
+        let Some(reports) = reports else {
+            sleep(AGAIN).await;
+            continue;
         };
         let report = reports.into_iter().map(|reported| reported.report).find(|report| is_of(report, plan));
         let polled = |report: &Report| {

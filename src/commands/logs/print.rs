@@ -1,6 +1,6 @@
 //! Log lines on standard output, each with its pod where there are several.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::output::harmless;
 
@@ -36,10 +36,5 @@ impl Printer {
         }
         out.write_all(b"\n")?;
         out.flush()
-    }
-
-    /// All lines of a text.
-    pub(super) fn text(&self, pod: &str, text: &str) -> io::Result<()> {
-        text.as_bytes().lines().try_for_each(|line| self.line(pod, line?.as_bytes()))
     }
 }

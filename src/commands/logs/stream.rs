@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::AsyncBufReadExt;
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::LogParams};
@@ -59,10 +59,14 @@ async fn once(cluster: &Cluster, source: &Source, flags: &LineFlags) -> Result<S
             continue;
         }
         let what = format!("read the log of pod \"{}\"", pod.pod);
-        match cluster.call(&what, api.logs(&pod.pod, &parameters(pod, flags))).await {
-            Ok(text) => {
-                printer.text(&pod.pod, &text)?;
+        // The call ends when the log begins: reading it takes as long as it takes, and its bytes need not be UTF-8.
+        match cluster.call(&what, api.log_stream(&pod.pod, &parameters(pod, flags))).await {
+            Ok(stream) => {
                 seen.has_lines = true;
+                let mut stream = std::pin::pin!(stream);
+                while let Some(line) = next_line(&mut stream).await? {
+                    printer.line(&pod.pod, &line)?;
+                }
             }
             // One pod of several may have gone in between.
             Err(error) if all.len() > 1 => remark(&format!("{}: {}", pod.pod, error.message)),
@@ -70,6 +74,18 @@ async fn once(cluster: &Cluster, source: &Source, flags: &LineFlags) -> Result<S
         }
     }
     Ok(seen)
+}
+
+/// The next line, without its end; `None` at the end of the log.
+async fn next_line(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if stream.read_until(b'\n', &mut line).await? == 0 {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(Some(line))
 }
 
 /// What comes from the tasks that read.
@@ -185,13 +201,9 @@ impl Follower<'_> {
             let why = match cluster.call(&what, api.log_stream(&pod, &parameters)).await {
                 Ok(stream) => {
                     let mut stream = std::pin::pin!(stream);
-                    let mut line = Vec::new();
-                    while let Ok(1..) = stream.read_until(b'\n', &mut line).await {
-                        if line.last() == Some(&b'\n') {
-                            line.pop();
-                        }
+                    while let Ok(Some(line)) = next_line(&mut stream).await {
                         // Nobody listens any more.
-                        if sender.send(Heard::Line(pod.clone(), std::mem::take(&mut line))).await.is_err() {
+                        if sender.send(Heard::Line(pod.clone(), line)).await.is_err() {
                             return;
                         }
                     }

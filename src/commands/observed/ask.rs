@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{document::InstallStatus, look::look, reported::unknown_pool};
 use crate::{
-    cluster::{Cluster, change_control},
+    cluster::{Cluster, NAME, change_control},
     commands::{Exit, Failure, cluster_flags::ClusterFlags},
     core::{Control, Pause},
     output::harmless,
@@ -76,7 +76,11 @@ impl<'a> Ask<'a> {
     ) -> Result<Self, Failure> {
         let cluster = cluster_flags.open()?;
         let status = look(cluster_flags, &cluster).await?;
-        let Some(lease) = status.orchestrator.lease.clone() else {
+        let of_control = match &status.orchestrator.lease {
+            None => of_control(&cluster, &status.agents_namespace).await?,
+            Some(_) => None,
+        };
+        let Some(lease) = status.orchestrator.lease.clone().or(of_control) else {
             let first = status.findings.first().map(|found| &found.finding);
             let why = first.map(|finding| format!(": {} {}", finding.code, finding.message)).unwrap_or_default();
             let message = format!("nobody knows yet where the orchestrator can be asked{why}");
@@ -148,7 +152,7 @@ impl<'a> Ask<'a> {
         loop {
             let status = look(self.cluster_flags, &self.cluster).await;
             let is_shown = |pool: &String| {
-                let asked = control.pause(pool, Timestamp::now()).is_some();
+                let asked = control.retire || control.pause(pool, Timestamp::now()).is_some();
                 let shown = status.as_ref().ok().and_then(|status| status.pool(pool));
                 shown.is_some_and(|pool| pool.paused.is_some() == asked)
             };
@@ -171,6 +175,16 @@ impl<'a> Ask<'a> {
             Asked::All => self.status.pools.iter().map(|pool| pool.name.clone()).collect(),
         }
     }
+}
+
+/// A Lease whose control document is the one that is there. Where no orchestrator has reported yet, an uninstall has written
+/// one all the same, and only `resume --all` takes that back.
+async fn of_control(cluster: &Cluster, namespace: &str) -> Result<Option<String>, Failure> {
+    let labels = format!("app.kubernetes.io/name={NAME},app.kubernetes.io/component=control");
+    let found = cluster.list("v1", "ConfigMap", namespace, &labels).await?;
+    let [map] = found.as_slice() else { return Ok(None) };
+    let installation = map["metadata"]["name"].as_str().and_then(|name| name.strip_suffix("-control"));
+    Ok(installation.map(|installation| format!("{installation}-unknown")))
 }
 
 /// A pause in a few words.

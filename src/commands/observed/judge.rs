@@ -16,7 +16,7 @@ const STALE_AFTER: Duration = Duration::from_secs(90);
 
 /// How much this machine's clock and the orchestrator's may differ before a Lease that is renewed every five seconds
 /// seems to have run out.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(15);
+pub(in crate::commands) const CLOCKS_DIFFER: Duration = Duration::from_secs(15);
 
 /// The term of a Lease that names none.
 const USUAL_TERM: Duration = Duration::from_secs(15);
@@ -45,7 +45,7 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
     let running = by_report.or_else(|| rollout.as_ref().and_then(|rollout| rollout.version.clone()));
     if let Some(running) = running.as_ref().filter(|running| is_other_version(running, version)) {
         let message = format!("the plugin is {version}, the orchestrator {running}");
-        judge.add(Code::VersionsDiffer, message, Some("kubectl ado upgrade".to_owned()));
+        judge.add(Code::VersionsDiffer, message, Some(versions_fix(running, version).to_owned()));
     }
     let findings = judge.findings;
     let lease = seen.lease.as_ref().ok().and_then(Option::as_ref);
@@ -68,6 +68,20 @@ pub(in crate::commands) fn judge(seen: &Observation, version: &str, now: Timesta
 pub(in crate::commands) fn is_other_version(running: &str, ours: &str) -> bool {
     let running = running.strip_prefix('v').unwrap_or(running);
     running.starts_with(|c: char| c.is_ascii_digit()) && running != ours
+}
+
+/// What to do about an orchestrator of another version.
+pub(in crate::commands) fn versions_fix(running: &str, ours: &str) -> &'static str {
+    if is_newer(running, ours) { UPGRADE_THE_PLUGIN } else { "kubectl ado upgrade" }
+}
+
+/// What to do about a plugin that is older than the orchestrator: `kubectl ado upgrade` would take that one back.
+pub(in crate::commands) const UPGRADE_THE_PLUGIN: &str = "kubectl krew upgrade ado";
+
+/// Whether a version is newer than ours. What is no version says nothing.
+pub(in crate::commands) fn is_newer(running: &str, ours: &str) -> bool {
+    let version = |text: &str| semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
+    version(running).zip(version(ours)).is_some_and(|(running, ours)| running > ours)
 }
 
 /// How an orchestrator without a cluster stands, by its report alone.
@@ -258,8 +272,8 @@ impl Judge<'_> {
             }
             Err(error) => {
                 let message = format!("the status in {}-status cannot be understood: {error}", status.lease);
-                let fix =
-                    "kubectl ado version tells whether plugin and orchestrator differ; kubectl ado upgrade mends it";
+                let fix = "kubectl ado version tells which of the two is older; for a newer plugin: kubectl krew upgrade ado, for a \
+                           newer orchestrator: kubectl ado upgrade";
                 self.add(Code::StatusMissing, message, Some(fix.to_owned()));
                 (Some(status.lease), None, false)
             }
@@ -376,5 +390,11 @@ mod tests {
         assert!(is_other_version("v0.2.0", "0.1.0"));
         assert!(!is_other_version("v0.1.0", "0.1.0"));
         assert!(!is_other_version("latest", "0.1.0"));
+        for (running, newer) in [("v0.2.0", true), ("0.10.0", true), ("0.1.1-rc.1", true), ("0.1.0-rc.1", false)] {
+            assert_eq!(is_newer(running, "0.1.0"), newer, "{running}");
+        }
+        assert!(!is_newer("latest", "0.1.0") && !is_newer("0.1.0", "0.1.0"));
+        assert_eq!(versions_fix("0.2.0", "0.1.0"), UPGRADE_THE_PLUGIN);
+        assert_eq!(versions_fix("0.0.9", "0.1.0"), "kubectl ado upgrade");
     }
 }

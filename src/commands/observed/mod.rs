@@ -10,9 +10,9 @@ mod repeat;
 mod reported;
 mod source;
 
-pub(super) use ask::{Ask, AskFlags, Asked, in_words};
+pub(super) use ask::{Ask, AskFlags, Asked, DryRun, in_words};
 pub(super) use document::{InstallStatus, PlacedFinding};
-pub(super) use judge::{is_other_version, since};
+pub(super) use judge::{CLOCKS_DIFFER, UPGRADE_THE_PLUGIN, is_newer, is_other_version, since, versions_fix};
 pub(super) use list::{Column, ListFlags, Listed, Row, print_list};
 pub(super) use look::look;
 pub(super) use repeat::{LOOK_AGAIN, or_interrupted};

@@ -110,7 +110,7 @@ impl Source<'_> {
     pub(in crate::commands) async fn look(&self) -> Result<InstallStatus, Failure> {
         let (text, from) = match self {
             Self::Cluster(flags, cluster) => return look(flags, cluster).await,
-            Self::Address(url) => (ask(url).await?, url.to_string()),
+            Self::Address(url) => (ask(url).await?, without_login(url).to_string()),
             Self::File(path) => (read(path)?, path.display().to_string()),
         };
         let report: Report = serde_json::from_str(&text).map_err(|error| {
@@ -218,11 +218,21 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// An address as it may be shown: there may be a password in it.
+fn without_login(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Only what has no host refuses that, and it has no login either.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url
+}
+
 /// What an orchestrator answers.
 async fn ask(url: &Url) -> Result<String, Failure> {
+    let shown = without_login(url);
     let fix = "start `kubectl-ado serve` with LISTEN_ADDRESS, for example 127.0.0.1:8080, and name that address";
     let failed =
-        |what: String| Failure::new(Exit::Failed, format!("the orchestrator at {url} {what}"), Some(fix.to_owned()));
+        |what: String| Failure::new(Exit::Failed, format!("the orchestrator at {shown} {what}"), Some(fix.to_owned()));
     let silent = |error: &reqwest::Error| match error.is_timeout() {
         true => failed(format!("did not answer within {} s", DEADLINE.as_secs())),
         false => failed(format!("does not answer: {}", innermost(error))),
@@ -234,7 +244,7 @@ async fn ask(url: &Url) -> Result<String, Failure> {
     if status.is_redirection() {
         let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("another address");
         let fix = format!("name {to} itself: redirects are not followed");
-        return Err(Failure::new(Exit::Failed, format!("the orchestrator at {url} answered {status}"), Some(fix)));
+        return Err(Failure::new(Exit::Failed, format!("the orchestrator at {shown} answered {status}"), Some(fix)));
     }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| silent(&error))? {

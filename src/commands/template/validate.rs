@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     super::{
         Exit, Failure,
-        check::try_job,
+        check::{Fields, try_job},
         cluster_flags::ClusterFlags,
         config::{MachineFormat, Problem, Validation, oddities, problems, read_file},
         installed,
@@ -45,19 +45,29 @@ pub(super) struct ValidateArgs {
 impl ValidateArgs {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let (text, name) = read_file(&self.file)?;
-        let template = match JobTemplate::parse_strictly(&name, &text) {
+        let strictly = JobTemplate::parse_strictly(&name, &text);
+        if !self.server {
+            return match strictly {
+                Ok(template) => self.show(&name, Vec::new(), oddities(&template.warnings)),
+                Err(errors) => self.show(&name, problems(&errors), Vec::new()),
+            };
+        }
+        // Which fields there are, the cluster knows better than we do.
+        let template = match JobTemplate::parse_for_server(&name, &text) {
             Ok(template) => template,
             Err(errors) => return self.show(&name, problems(&errors), Vec::new()),
         };
         let mut warnings = oddities(&template.warnings);
         let mut errors = Vec::new();
-        if self.server {
-            // Standard input has been read: the text goes on as a file.
-            let copy = tempfile::NamedTempFile::new()?;
-            std::fs::write(copy.path(), &text)?;
-            match self.ask_the_server(copy.path()).await? {
-                Asked::Taken(who) => warnings.extend(who),
-                Asked::Refused(problem) => errors.push(problem),
+        // Standard input has been read: the text goes on as a file.
+        let copy = tempfile::NamedTempFile::new()?;
+        std::fs::write(copy.path(), &text)?;
+        match self.ask_the_server(copy.path()).await? {
+            Asked::Taken(who) => warnings.extend(who),
+            Asked::Refused(problem) => {
+                // Ours have the line and the column.
+                errors.extend(strictly.err().iter().flat_map(problems));
+                errors.push(problem);
             }
         }
         self.show(&name, errors, warnings)
@@ -83,7 +93,8 @@ impl ValidateArgs {
         let installation = Installation::new(short_hash(&["validate"], 16));
         let purpose = Purpose::Request(RequestId(0));
         let made = rendered(&config, &settings, &installation, None, None, purpose)?;
-        let (outcome, who) = try_job(&cluster, &self.cluster, &account, installed, &namespace, &made.job).await;
+        let (outcome, who) =
+            try_job(&cluster, &self.cluster, &account, installed, &namespace, &made.job, Fields::Checked).await;
         let as_you = who.starts_with("as you").then(|| Problem {
             code: None,
             message: format!("the dry run was made {who}"),

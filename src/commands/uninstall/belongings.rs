@@ -2,22 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::super::{Exit, Failure};
+use super::{
+    super::{Exit, Failure},
+    status::{Registered, Status, registered, statuses},
+};
 use crate::{
     cluster::{
-        CONFIG_FILE, CONFIG_MAP, Cluster, ClusterError, ErrorKind, Install, NAME, ObjectRef, Reported, control_name,
-        namespace_object, owner, read_reports, status_name,
+        CONFIG_FILE, CONFIG_MAP, Cluster, ClusterError, ErrorKind, Install, NAME, ObjectRef, control_name,
+        namespace_object, owner, status_name,
     },
     config::document,
-    core::{AgentOwner, Code, Installation, lease_name},
-    output::harmless,
+    core::{Code, Installation, lease_name},
 };
-
-/// A report that is older says how things were.
-const FRESH: SignedDuration = SignedDuration::from_secs(90);
 
 /// What an install is made of, in the order in which it goes.
 const APPLIED: &[(&str, &str)] = &[
@@ -44,12 +42,12 @@ pub(super) struct Belongings {
     pub(super) config: Value,
     /// The objects as they are, without the content of Secrets.
     pub(super) objects: Vec<Value>,
-    /// What our orchestrators report.
-    pub(super) reports: Vec<Reported>,
+    /// The id of the installation, where it is known.
+    pub(super) installation: Option<String>,
+    /// What our orchestrators wrote, the newest first.
+    pub(super) statuses: Vec<Status>,
     /// The Leases that they lead by.
     pub(super) leases: BTreeSet<String>,
-    /// Whether any of the Deployment's pods is available.
-    pub(super) alive: bool,
 }
 
 /// Looks for all that is ours.
@@ -67,9 +65,7 @@ pub(super) async fn find(cluster: &Cluster, namespace: &str, install: Option<&In
     let of_config = config["namespace"].as_str().map(str::to_owned);
     let agents_namespace = of_install.or(of_config).unwrap_or_else(|| namespace.to_owned());
 
-    let available = install.and_then(|install| install.deployment.status.as_ref()?.available_replicas);
-    let ours = gather(cluster, namespace, &agents_namespace, &config).await?;
-    Ok(Belongings { alive: available.unwrap_or(0) > 0, ..ours })
+    Ok(gather(cluster, namespace, &agents_namespace, &config).await?)
 }
 
 /// All that is ours, by labels and by the names that our configuration leads to.
@@ -78,13 +74,11 @@ async fn gather(
     namespace: &str,
     agents_namespace: &str,
     config: &Value,
-) -> Result<Belongings, Failure> {
+) -> Result<Belongings, ClusterError> {
     let id = installation(cluster, agents_namespace, config).await?;
-    let mut reports = read_reports(cluster, agents_namespace).await?;
-    if let Some(id) = &id {
-        reports.retain(|reported| reported.report.orchestrator.installation == id.id());
-    }
-    let reported = reports.iter().filter_map(|reported| reported.report.orchestrator.lease.clone());
+    let installation = id.as_ref().map(|id| id.id().to_owned());
+    let statuses = statuses(cluster, agents_namespace, installation.as_deref()).await?;
+    let reported = statuses.iter().filter_map(|status| status.lease.clone());
     let of_config = id.as_ref().and_then(|id| of_config_lease(config, id));
     let leases: BTreeSet<String> = reported.chain(of_config).collect();
 
@@ -96,10 +90,7 @@ async fn gather(
             finder.add(api_version, kind, agents_namespace, &part).await?;
         }
     }
-    let ours = match &id {
-        Some(id) => format!("app.kubernetes.io/managed-by={NAME},kubectl-ado/installation={}", id.id()),
-        None => format!("app.kubernetes.io/managed-by={NAME}"),
-    };
+    let ours = of_installation(installation.as_deref());
     for (api_version, kind) in [("batch/v1", "Job"), ("v1", "ConfigMap"), ("v1", "Secret")] {
         finder.add(api_version, kind, agents_namespace, &ours).await?;
     }
@@ -115,10 +106,27 @@ async fn gather(
         agents_namespace: agents_namespace.to_owned(),
         config: config.clone(),
         objects: finder.objects,
-        reports,
+        installation,
+        statuses,
         leases,
-        alive: false,
     })
+}
+
+/// What selects the objects that an orchestrator made.
+pub(in crate::commands) fn of_installation(id: Option<&str>) -> String {
+    match id {
+        Some(id) => format!("app.kubernetes.io/managed-by={NAME},kubectl-ado/installation={id}"),
+        None => format!("app.kubernetes.io/managed-by={NAME}"),
+    }
+}
+
+/// Whether a Job has not ended.
+pub(in crate::commands) fn is_live(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array();
+    let ended = |condition: &Value| {
+        matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
+    };
+    !conditions.into_iter().flatten().any(ended)
 }
 
 /// Who we are; `None` where that cannot be known.
@@ -185,7 +193,7 @@ impl Finder<'_> {
 
 impl Belongings {
     /// The same, looked for anew.
-    pub(super) async fn again(&self, cluster: &Cluster) -> Result<Self, Failure> {
+    pub(super) async fn again(&self, cluster: &Cluster) -> Result<Self, ClusterError> {
         gather(cluster, &self.namespace, &self.agents_namespace, &self.config).await
     }
 
@@ -211,52 +219,13 @@ impl Belongings {
         Err(Failure::new(Exit::Failed, message, Some("remove it there".into())))
     }
 
-    /// The report of each orchestrator that still speaks.
-    fn fresh(&self) -> impl Iterator<Item = &Reported> {
-        let now = Timestamp::now();
-        self.reports.iter().filter(move |reported| now.duration_since(reported.report.reported_at) < FRESH)
-    }
-
-    /// Whether somebody can be asked to tidy up.
-    pub(super) fn speaks(&self) -> bool {
-        self.fresh().next().is_some()
-    }
-
-    /// Whether [`Belongings::busy`] is known, and not the worst case.
-    pub(super) fn knows_busy(&self) -> bool {
-        self.speaks() || self.live_jobs() == 0
-    }
-
-    /// Agents that work on a job request.
-    pub(super) fn busy(&self) -> usize {
-        if !self.knows_busy() {
-            return self.live_jobs();
-        }
-        let pools = self.fresh().flat_map(|reported| &reported.report.pools);
-        pools.map(|pool| usize::try_from(pool.busy).unwrap_or(usize::MAX)).sum()
-    }
-
-    /// Jobs that have not ended.
-    pub(super) fn live_jobs(&self) -> usize {
-        self.live().count()
-    }
-
     /// The Jobs that have not ended.
     pub(super) fn live(&self) -> impl Iterator<Item = &Value> {
-        let ended = |job: &Value| {
-            let conditions = job["status"]["conditions"].as_array();
-            conditions.into_iter().flatten().any(|condition| {
-                matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
-            })
-        };
-        self.objects.iter().filter(move |object| object["kind"] == "Job" && !ended(object))
+        self.objects.iter().filter(|object| object["kind"] == "Job" && is_live(object))
     }
 
-    /// Our agents that are registered in Azure DevOps as far as the last reports tell: pool and name.
-    pub(super) fn registered(&self) -> Vec<(String, String)> {
-        let pools = self.reports.iter().flat_map(|reported| &reported.report.pools);
-        let agents = pools.flat_map(|pool| pool.agents.iter().map(move |agent| (pool, agent)));
-        let ours = agents.filter(|(_, agent)| matches!(agent.owner, AgentOwner::Ours | AgentOwner::Placeholder));
-        ours.map(|(pool, agent)| (harmless(&pool.name), harmless(&agent.name))).collect()
+    /// Our agents that are registered in Azure DevOps as far as the last reports tell.
+    pub(super) fn registered(&self) -> Vec<Registered> {
+        registered(&self.statuses)
     }
 }

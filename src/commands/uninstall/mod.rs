@@ -1,22 +1,28 @@
 //! `uninstall`: takes an install back, agents and registrations included, and says what it could not.
 //!
-//! `belongings` finds what is ours, `retire` has the orchestrator tidy up in Azure DevOps while it still can, `remove`
-//! deletes. `elsewhere` gives up an installation that has no cluster.
+//! `belongings` finds what is ours, `look` sees what has changed, `run` does one step after the other as
+//! [`crate::core::uninstall`] decides, `remove` deletes. `elsewhere` gives up an installation that has no cluster.
 
 mod belongings;
 mod elsewhere;
+mod look;
 mod remove;
-mod retire;
+mod run;
+mod status;
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
+use super::signals;
 use super::{
     Exit, Failure,
     cluster_flags::{CLUSTER_FLAGS, ClusterFlags},
     install::{DryRun, can_ask, confirm, duration, say},
 };
-use crate::core::Code;
+use crate::core::{Code, uninstall::Mode};
 use belongings::Belongings;
+pub(super) use belongings::{is_live, of_installation};
+use run::Run;
+pub(super) use status::{Registered, registered, statuses};
 
 /// Remove an install from a cluster, and its placeholders and agents from Azure DevOps
 ///
@@ -80,25 +86,42 @@ impl Args {
             }
             return Ok(Exit::Done);
         }
-        let busy = ours.busy();
-        if busy > 0 && !self.drain && !self.force {
-            let message = match ours.knows_busy() {
-                true => format!("{busy} agents are at work"),
-                false => format!("{busy} agents may be at work: the orchestrator does not say"),
-            };
-            let fix = "--drain waits for them; --force ends them and fails their pipeline jobs".to_owned();
-            return Err(Failure::new(Exit::Failed, message, Some(fix)));
-        }
+        let mut run = Run::new(&cluster, &ours, self.mode(), self.timeout);
+        run.refuse().await?;
         if !self.yes && !confirm("Remove all of this?")? {
             return Err(Failure::new(Exit::Failed, "nothing was changed", None));
         }
-        let left_registered = retire::retire(&cluster, &ours, self.force, self.timeout).await?;
-        let mut failure = remove::all(&cluster, &ours, self.timeout).await?;
-        if self.delete_namespace {
-            failure.causes.extend(remove::namespaces(&cluster, &ours, self.timeout).await);
+        let work = async {
+            let mut causes = run.go().await?;
+            if self.delete_namespace {
+                causes.extend(remove::namespaces(&cluster, &ours, self.force, self.timeout).await);
+            }
+            Ok(causes)
+        };
+        let result: Result<_, Failure> = tokio::select! {
+            biased;
+            signal = signals::caught() => match signal? {
+                Exit::Terminated => Err(Failure { exit: Exit::Terminated, causes: Vec::new() }),
+                _ => Err(Failure { exit: Exit::Interrupted, causes: Vec::new() }),
+            },
+            result = work => result,
+        };
+        match result {
+            Ok(causes) if causes.is_empty() => Ok(Exit::Done),
+            Ok(causes) => Err(Failure { exit: Exit::Failed, causes }),
+            Err(mut failure) => {
+                failure.causes.extend(run.put_back().await);
+                Err(failure)
+            }
         }
-        failure.causes.extend(left_registered);
-        if failure.causes.is_empty() { Ok(Exit::Done) } else { Err(failure) }
+    }
+
+    fn mode(&self) -> Mode {
+        match (self.drain, self.force) {
+            (_, true) => Mode::Force,
+            (true, false) => Mode::Drain,
+            (false, false) => Mode::Careful,
+        }
     }
 
     /// Says what will go.
@@ -107,11 +130,11 @@ impl Args {
         for reference in ours.references() {
             say(format!("  {reference}"));
         }
-        let live = ours.live_jobs();
+        let live = ours.live().count();
         if live > 0 {
             say(format!("  of these, {live} Jobs of agents that have not ended"));
         }
-        for (pool, agent) in ours.registered() {
+        for Registered { pool, agent, .. } in ours.registered() {
             say(format!("  agent {agent} of the agent pool \"{pool}\" in Azure DevOps"));
         }
         if self.delete_namespace {

@@ -3,17 +3,14 @@
 
 use std::{io::Write, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::{Exit, Failure},
-    belongings::Belongings,
-    say,
+    super::Failure,
+    belongings::{Belongings, is_live, of_installation},
 };
-use crate::cluster::{Cluster, ClusterError, ErrorKind, INSTALL_LABELS, NAME, ObjectRef, namespace_object};
+use crate::cluster::{CONFIG_MAP, Cluster, ClusterError, ErrorKind, NAME, ObjectRef, namespace_object};
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -29,34 +26,53 @@ pub(super) async fn try_all(cluster: &Cluster, ours: &Belongings) -> Result<(), 
     Ok(())
 }
 
-/// Ends all agents.
-pub(super) async fn live_jobs(cluster: &Cluster, ours: &Belongings) -> Result<(), Failure> {
-    for job in ours.live() {
-        one(cluster, job).await?;
+/// The [`rank`] of the configuration.
+const LAST: u8 = 3;
+
+/// In which order things go. What tells of agents and of their place goes last: another run needs it to go on.
+fn rank(object: &Value) -> u8 {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match object["kind"].as_str() {
+        Some("Deployment") => 0,
+        Some("ConfigMap") if name == CONFIG_MAP => LAST,
+        Some("ConfigMap") if name.ends_with("-status") => 2,
+        _ => 1,
     }
-    Ok(())
 }
 
-/// Deletes everything. What stays is in the answer.
-pub(super) async fn all(cluster: &Cluster, ours: &Belongings, timeout: Duration) -> Result<Failure, Failure> {
+/// Deletes everything of two looks; the later one has what the orchestrator wrote until its end. What stays is in the
+/// answer.
+pub(super) async fn rest(
+    cluster: &Cluster,
+    ours: &Belongings,
+    latest: &Belongings,
+    timeout: Duration,
+) -> Result<Vec<(String, Option<String>)>, ClusterError> {
     let mut causes = Vec::new();
-    let deployments = ours.objects.iter().filter(|object| object["kind"] == "Deployment");
-    for deployment in deployments {
-        note(&mut causes, one(cluster, deployment).await)?;
-    }
-    pods_are_gone(cluster, ours, timeout).await?;
-    // Until its end, the orchestrator may have written something.
-    let latest = ours.again(cluster).await?;
     let known: Vec<&str> = latest.objects.iter().map(uid).collect();
-    let others = ours.objects.iter().filter(|object| !known.contains(&uid(object)));
-    for object in latest.objects.iter().chain(others).filter(|object| object["kind"] != "Deployment") {
+    // A Job of the first look that is not in the later one is gone.
+    let others = ours.objects.iter().filter(|object| !known.contains(&uid(object)) && object["kind"] != "Job");
+    let mut objects: Vec<&Value> = latest.objects.iter().chain(others).collect();
+    objects.sort_by_key(|object| rank(object));
+    let (last, others): (Vec<&Value>, Vec<&Value>) = objects.iter().partition(|object| rank(object) == LAST);
+    for object in others {
         note(&mut causes, one(cluster, object).await)?;
+    }
+    if causes.is_empty() {
+        for object in last {
+            note(&mut causes, one(cluster, object).await)?;
+        }
+    } else {
+        // Without it, nobody would find what stays.
+        objects.retain(|object| rank(object) != LAST);
+        let message = format!("the ConfigMap {CONFIG_MAP} stays as well: it says where the rest is");
+        causes.push((message, Some("the same command again does the rest".to_owned())));
     }
 
     let deadline = Instant::now() + GONE.min(timeout);
     loop {
         let mut remaining = Vec::new();
-        for object in ours.objects.iter().chain(&latest.objects) {
+        for object in &objects {
             let reference = ObjectRef::of(object);
             match cluster.get(&reference).await {
                 Ok(Some(live)) if uid(&live) == uid(object) && !remaining.contains(&reference) => {
@@ -65,7 +81,7 @@ pub(super) async fn all(cluster: &Cluster, ours: &Belongings, timeout: Duration)
                 Ok(_) => {}
                 // Whoever may not look any more has deleted his own rights.
                 Err(error) if error.kind == ErrorKind::Forbidden => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         if remaining.is_empty() {
@@ -83,13 +99,14 @@ pub(super) async fn all(cluster: &Cluster, ours: &Belongings, timeout: Duration)
         }
         sleep(AGAIN).await;
     }
-    Ok(Failure { exit: Exit::Failed, causes })
+    Ok(causes)
 }
 
 /// Deletes the namespace, and that of the agents if an install made it. What went wrong is in the answer.
 pub(super) async fn namespaces(
     cluster: &Cluster,
     ours: &Belongings,
+    force: bool,
     timeout: Duration,
 ) -> Vec<(String, Option<String>)> {
     let mut causes = Vec::new();
@@ -100,6 +117,18 @@ pub(super) async fn namespaces(
             let made_by_us = live["metadata"]["labels"]["app.kubernetes.io/part-of"] == NAME;
             if name != ours.namespace && !made_by_us {
                 return Ok(());
+            }
+            // Those of another installation are nobody's whom this run has asked.
+            let jobs = cluster.list("batch/v1", "Job", name, &of_installation(None)).await?;
+            let working = jobs.iter().filter(|job| is_live(job)).count();
+            if working > 0 && !force {
+                return Err(ClusterError {
+                    kind: ErrorKind::Conflict,
+                    message: format!(
+                        "the namespace \"{name}\" stays: {working} agents of another installation work in it"
+                    ),
+                    fix: Some(format!("kubectl ado jobs -n {name} shows them; --force ends them")),
+                });
             }
             cluster.delete(&reference, uid(&live), false).await?;
             let deadline = Instant::now() + timeout;
@@ -125,7 +154,8 @@ pub(super) async fn namespaces(
     causes
 }
 
-async fn one(cluster: &Cluster, object: &Value) -> Result<(), ClusterError> {
+/// Deletes one object, if it is still the same one.
+pub(super) async fn one(cluster: &Cluster, object: &Value) -> Result<(), ClusterError> {
     let reference = ObjectRef::of(object);
     if cluster.delete(&reference, uid(object), false).await? {
         // The deletion goes on, whoever reads of it.
@@ -135,10 +165,10 @@ async fn one(cluster: &Cluster, object: &Value) -> Result<(), ClusterError> {
 }
 
 /// What is refused is noted, and the rest goes on; a cluster that does not answer ends it.
-fn note(causes: &mut Vec<(String, Option<String>)>, result: Result<(), ClusterError>) -> Result<(), Failure> {
+fn note(causes: &mut Vec<(String, Option<String>)>, result: Result<(), ClusterError>) -> Result<(), ClusterError> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) if error.kind.is_transient() => Err(error.into()),
+        Err(error) if error.kind.is_transient() => Err(error),
         Err(error) => {
             causes.push((error.message, error.fix));
             Ok(())
@@ -146,27 +176,6 @@ fn note(causes: &mut Vec<(String, Option<String>)>, result: Result<(), ClusterEr
     }
 }
 
-/// An orchestrator that still runs would make anew what is deleted.
-async fn pods_are_gone(cluster: &Cluster, ours: &Belongings, timeout: Duration) -> Result<(), Failure> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &ours.namespace);
-    let parameters = ListParams::default().labels(INSTALL_LABELS);
-    let what = format!("list the pods in namespace \"{}\"", ours.namespace);
-    let deadline = Instant::now() + timeout;
-    loop {
-        match cluster.call(&what, pods.list(&parameters)).await {
-            Ok(list) if list.items.is_empty() => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind == ErrorKind::Forbidden => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-        if Instant::now() >= deadline {
-            say("the orchestrator's pod has not ended; what it makes anew may stay");
-            return Ok(());
-        }
-        sleep(AGAIN).await;
-    }
-}
-
-fn uid(object: &Value) -> &str {
+pub(super) fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }

@@ -80,12 +80,20 @@ impl Planner<'_> {
         }
     }
 
-    /// Starts an agent in the first warm slot that is not in use. What keeps this one from starting holds for the next
-    /// slot just as well.
+    /// Starts an agent in the first warm slot that is neither in use nor backing off. Whether the template itself fails is
+    /// for its health to say; what else keeps one slot from being filled holds for the next one just as well.
     fn start_warm(&mut self, index: usize, template: usize) -> Result<(), Refusal> {
-        let slot = self.pools[index].survey.templates[template].free_slot();
-        self.start(index, template, Purpose::Slot(slot))?;
-        self.pools[index].survey.templates[template].slots.insert(slot);
-        Ok(())
+        let mut slot = self.pools[index].survey.templates[template].free_slot();
+        loop {
+            match self.start(index, template, Purpose::Slot(slot)) {
+                Ok(_) => {
+                    self.pools[index].survey.templates[template].slots.insert(slot);
+                    return Ok(());
+                }
+                // A slot of which no run is known does not wait, so this comes to an end.
+                Err(Refusal::BackOff(_)) => slot = self.pools[index].survey.templates[template].free_slot_after(slot),
+                Err(refusal) => return Err(refusal),
+            }
+        }
     }
 }

@@ -16,8 +16,14 @@ use tokio::time::Instant;
 
 pub(super) use known::{Known, Log};
 
-use super::observe::Seen;
-use crate::core::{Expectations, Held, LONGEST_BACK_OFF, Progress, Retention, Run, RunPhase, StartRun};
+use super::{
+    observe::Seen,
+    tags::{FORMER_GRACE, Former},
+};
+use crate::{
+    core::{Expectations, Held, LONGEST_BACK_OFF, Progress, Retention, Run, RunPhase, StartRun},
+    hosts::HostError,
+};
 
 /// After its job an agent is gone within this time, or it hangs.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -80,6 +86,10 @@ pub(super) struct Ledger {
     pub(super) expectations: Expectations,
     pub(super) groups: BTreeMap<String, Known>,
     pub(super) held: BTreeMap<String, HeldRun>,
+    /// Groups that other installations made, by their names.
+    former: BTreeMap<String, Former>,
+    /// When the deletion of one of these was asked for.
+    former_deleted: BTreeMap<String, Instant>,
     ended: BTreeMap<String, Run>,
     busy: BTreeSet<String>,
     operations: HashMap<String, Operation>,
@@ -93,6 +103,8 @@ impl Ledger {
             expectations: Expectations::default(),
             groups: BTreeMap::new(),
             held: BTreeMap::new(),
+            former: BTreeMap::new(),
+            former_deleted: BTreeMap::new(),
             ended: BTreeMap::new(),
             busy: BTreeSet::new(),
             operations: HashMap::new(),
@@ -128,6 +140,22 @@ impl Ledger {
         }
         self.listed_at = Some(begun);
         gone
+    }
+
+    /// Takes note of the groups of other installations. Gives those that are new.
+    pub(super) fn listed_former(&mut self, list: Vec<Former>) -> Vec<Former> {
+        let new = list.iter().filter(|former| !self.former.contains_key(&former.name)).cloned().collect();
+        self.former = list.into_iter().map(|former| (former.name.clone(), former)).collect();
+        new
+    }
+
+    /// The groups of other installations that nobody has deleted in time. Each is given again only after a while.
+    pub(super) fn given_up(&mut self, now: Timestamp) -> Vec<Former> {
+        self.former_deleted.retain(|name, at| self.former.contains_key(name) && at.elapsed() < OPERATION);
+        let late = self.former.values().filter(|former| now >= former.deadline + FORMER_GRACE);
+        let due: Vec<Former> = late.filter(|former| !self.former_deleted.contains_key(&former.name)).cloned().collect();
+        self.former_deleted.extend(due.iter().map(|former| (former.name.clone(), Instant::now())));
+        due
     }
 
     /// Takes note of a look at one group; `None` if it is gone.
@@ -209,16 +237,22 @@ impl Ledger {
     pub(super) fn deleted(&mut self, name: &str, created_at: Timestamp, now: Timestamp) {
         if let Some(known) = self.groups.get_mut(name) {
             known.deleted_at = Some(Instant::now());
+            known.refused = None;
         }
         self.operations.remove(name);
         self.expectations.stopped(name, created_at, now);
     }
 
     /// Azure has refused the deletion of a group.
-    pub(super) fn not_deleted(&mut self, name: &str) {
+    pub(super) fn not_deleted(&mut self, name: &str, why: Option<HostError>) {
         if let Some(known) = self.groups.get_mut(name) {
-            known.not_deleted();
+            known.not_deleted(why);
         }
+    }
+
+    /// Why a group stays whose deletion was refused, until it is gone: also while nobody tries again.
+    pub(super) fn lasting_refusal(&self) -> Option<HostError> {
+        self.groups.values().filter(|known| !known.is_going()).find_map(|known| known.refused.clone())
     }
 
     /// A look at a group has failed; the others come first now.

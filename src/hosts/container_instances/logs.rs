@@ -5,7 +5,7 @@ use serde_json::Value;
 use tracing::info;
 
 use super::secrets::scrub;
-use crate::core::Run;
+use crate::{core::Run, text::steers};
 
 /// As many lines are asked for, and kept.
 pub(super) const LINES: usize = 200;
@@ -51,9 +51,7 @@ fn tail(text: &str, secrets: &[SecretString]) -> String {
 fn plain(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     for c in line.trim_end().chars() {
-        let steers = (c.is_control() && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if steers { plain.extend(c.escape_default()) } else { plain.push(c) }
+        if steers(c) && c != '\t' { plain.extend(c.escape_default()) } else { plain.push(c) }
     }
     plain
 }

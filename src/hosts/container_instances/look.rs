@@ -11,7 +11,7 @@ use super::{
     ContainerInstancesHost,
     observe::{Seen, seen},
     refusal::quota_fix,
-    tags::{Whose, whose},
+    tags::{FORMER_GRACE, Whose, former, whose},
 };
 use crate::{
     azure::{
@@ -47,11 +47,23 @@ impl ContainerInstancesHost {
         let list = self.arm.list(&self.groups_path()).await;
         let list = list.map_err(|error| self.refused(&error, "list the container groups", &[]))?;
         let now = Timestamp::now();
-        let ours = list.iter().filter_map(|group| match self.whose(group) {
-            (name, Whose::Ours(tagged)) => Some(seen(&name, *tagged, group, now)),
-            (_, Whose::Anothers(_)) => None,
-        });
-        let ours = ours.collect();
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for group in &list {
+            match self.whose(group) {
+                (name, Whose::Ours(tagged)) => ours.push(seen(&name, *tagged, group, now)),
+                (name, Whose::Anothers(who)) => others.extend(former(&name, &group["tags"], who)),
+            }
+        }
+        for new in self.ledger().listed_former(others) {
+            tracing::warn!(
+                run = new.name,
+                "this container group belongs to {}: it is deleted {:.0} if nobody has done so by then; a former \
+                 INSTALLATION_ID or organization of this orchestrator may have made it, and `uninstall --config` with that one \
+                 deletes it now",
+                new.who,
+                new.deadline + FORMER_GRACE
+            );
+        }
         if self.ledger().listed(ours, begun) > 0 {
             self.quota.group_is_gone();
         }

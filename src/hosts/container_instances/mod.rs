@@ -17,6 +17,7 @@ mod observe;
 mod quota;
 mod reach;
 mod refusal;
+mod rights;
 mod secrets;
 mod start;
 mod stop;
@@ -41,8 +42,9 @@ use crate::{
         OrganizationToken,
         arm::{ArmClient, ArmError},
     },
+    clock::ServerClock,
     config::{AciConfig, AgentSpec, Way},
-    core::{EquipRun, Run, StartRun, StopRun},
+    core::{EquipRun, LeaseView, Run, StartRun, StopRun},
 };
 
 /// What is known to work in every region and cloud.
@@ -144,6 +146,14 @@ impl AgentHost for ContainerInstancesHost {
 
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
         self.stop_run(run).await
+    }
+
+    fn clock(&self) -> ServerClock {
+        self.arm.clock().clone()
+    }
+
+    async fn lease(&self, _: &str) -> Result<Option<LeaseView>, HostError> {
+        Ok(None)
     }
 
     async fn tidy(&self, _runs: &[Run]) -> Result<(), HostError> {

@@ -72,11 +72,14 @@ pub(super) fn seen(name: &str, tagged: Tagged, group: &Value, now: Timestamp) ->
         phase,
         revision,
         progress: agent.progress(),
+        progress_since: None,
         runs_since: agent.started_at.filter(|_| agent.runs && live),
         trouble: trouble.filter(|_| live && !has_run),
         agent_ended_at: (live && agent.has_ended).then(|| agent.ended_at(now)),
         recipe,
         held: None,
+        was_busy: false,
+        lease: None,
     };
     Seen { run, deadline, container, provisioning, in_full, has_run, exit_code }
 }

@@ -27,7 +27,34 @@ pub(super) fn refusal(error: &ArmError, what: &str, aci: &AciConfig, secrets: &[
             (403, "RequestDisallowedByPolicy") => {
                 ("forbidden", Some("change the template so that the policy allows it, or the policy".to_owned()))
             }
+            (401, "InvalidAuthenticationTokenTenant") => {
+                let fix =
+                    "set AZ_TENANT_ID (AZURE_TENANT_ID) to the tenant of the subscription, as az account show tells it";
+                ("signed-out", Some(fix.to_owned()))
+            }
+            // What the group refers to, and not the group.
+            (403, "LinkedAuthorizationFailed") => {
+                let fix = "give the identity a role on what the message names: on a subnet one with \
+                           Microsoft.Network/virtualNetworks/subnets/join/action (Network Contributor), on a managed \
+                           identity Managed Identity Operator";
+                ("unauthorized", Some(fix.to_owned()))
+            }
             (401 | 403, _) => ("unauthorized", Some(role_fix(aci))),
+            (_, "ScopeLocked") => {
+                let group = &aci.resource_group;
+                let fix = format!(
+                    "az lock list -g {group} shows the lock; take it off {group}, or name a resource group without one in \
+                     AZ_RESOURCE_GROUP: groups that have ended are billed and count against the quota until they are deleted"
+                );
+                ("locked", Some(fix))
+            }
+            (_, "ReadOnlyDisabledSubscription" | "SubscriptionDisabled" | "DisabledSubscription") => {
+                let fix = format!(
+                    "enable the subscription {} again (Azure portal > Subscriptions), or set AZ_SUBSCRIPTION_ID to another one",
+                    aci.subscription_id
+                );
+                ("subscription", Some(fix))
+            }
             (404, "ResourceGroupNotFound") => {
                 ("not-found", Some(format!("az group create -n {} -l {}", aci.resource_group, aci.region)))
             }
@@ -66,3 +93,6 @@ fn role_fix(aci: &AciConfig) -> String {
         aci.subscription_id, aci.resource_group
     )
 }
+
+#[cfg(test)]
+mod tests;

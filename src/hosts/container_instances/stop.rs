@@ -59,12 +59,14 @@ impl ContainerInstancesHost {
         let now = Timestamp::now();
         let phase = match &stop.reason {
             // The next attempt is another one, and does not come at once.
-            StopReason::NeverCame(_) => Some(RunPhase::Failed(now, stop.reason.to_string())),
+            StopReason::NeverCame(_) | StopReason::NeverRegistered => {
+                Some(RunPhase::Failed(now, stop.reason.to_string()))
+            }
             StopReason::AgentEnded => Some(match seen.exit_code {
                 Some(code) if code != 0 => RunPhase::Failed(now, format!("its agent ended with exit code {code}")),
                 _ => RunPhase::Succeeded(now),
             }),
-            StopReason::NotNeeded | StopReason::TakenBack | StopReason::Hangs => None,
+            StopReason::NotNeeded | StopReason::TakenBack | StopReason::NeverReady | StopReason::Hangs => None,
         };
         self.delete(&seen, phase).await
     }
@@ -75,13 +77,14 @@ impl ContainerInstancesHost {
         match self.arm.delete(&self.group_path(name)).await {
             Ok(()) => {}
             Err(error) if is_transition(&error) => {
-                self.ledger().not_deleted(name);
+                self.ledger().not_deleted(name, None);
                 let message = format!("the container group \"{name}\" is still on its way; it is deleted later");
                 return Err(HostError::Unavailable(message));
             }
             Err(error) => {
-                self.ledger().not_deleted(name);
-                return Err(self.refused(&error, &format!("delete the container group \"{name}\""), &[]));
+                let refused = self.refused(&error, &format!("delete the container group \"{name}\""), &[]);
+                self.ledger().not_deleted(name, Some(refused.clone()));
+                return Err(refused);
             }
         }
         let mut ledger = self.ledger();

@@ -3,6 +3,8 @@
 //! Azure gives a tag's value 256 characters and its name no `<>%&\?/`. Names of pools may be longer and stand in other
 //! letters elsewhere, so that what has to be told apart has a hash beside it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -32,6 +34,9 @@ const PREFIX: &str = "kubectl-ado-";
 const LONGEST: usize = 256;
 
 const HASH_LENGTH: usize = 16;
+
+/// So long after its deadline, a group of another installation has been given up by its own orchestrator.
+pub(super) const FORMER_GRACE: Duration = Duration::from_secs(600);
 
 /// Who we are.
 #[derive(Clone, Debug)]
@@ -130,6 +135,27 @@ pub(super) fn whose<'a>(tags: &Value, owner: &Owner, pools: impl IntoIterator<It
         Some(tagged) => Whose::Ours(Box::new(tagged)),
         None => Whose::Anothers("this installation, and somebody has changed its tags".to_owned()),
     }
+}
+
+/// A group that an orchestrator of another installation made, or this one under a former id or organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Former {
+    pub(super) name: String,
+    /// Whose it is, in words.
+    pub(super) who: String,
+    /// Until when its own orchestrator has to have deleted it.
+    pub(super) deadline: Timestamp,
+}
+
+/// What the tags of a group say that some orchestrator of ours made and that is not this installation's.
+pub(super) fn former(name: &str, tags: &Value, who: String) -> Option<Former> {
+    let text = |name: &str| {
+        let tags = tags.as_object()?;
+        tags.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1.as_str()
+    };
+    let is_made_by_us = text(MANAGED_BY) == Some(US) && text(INSTALLATION).is_some() && text(CREATED).is_some();
+    let deadline = text(DEADLINE).filter(|_| is_made_by_us)?.parse().ok()?;
+    Some(Former { name: name.to_owned(), who, deadline })
 }
 
 /// The case of letters makes no difference to Azure DevOps, neither here nor in the names of pools.
@@ -239,6 +265,19 @@ mod tests {
             assert!(with(name, Some("?")).contains("changed its tags"), "{name}");
         }
         assert!(matches!(whose(&Value::Null, &owner(), []), Whose::Anothers(_)));
+    }
+
+    #[test]
+    fn a_group_of_another_installation_tells_until_when_it_may_be_there() {
+        let other = Owner { installation: Installation::new("green"), ..owner() };
+        let made = Value::Object(tags(&run("p", Purpose::Slot(0)), &other, at(0), at(900)));
+        let Whose::Anothers(who) = whose(&made, &owner(), ["p"]) else { panic!("{made}") };
+        let found = former("a", &made, who.clone());
+        assert_eq!(found, Some(Former { name: "a".to_owned(), who, deadline: at(900) }));
+        // One that merely has two of our tags was made by somebody else.
+        let tagged = serde_json::json!({MANAGED_BY: US, INSTALLATION: "green", DEADLINE: at(900).to_string()});
+        assert_eq!(former("a", &tagged, String::new()), None);
+        assert_eq!(former("a", &serde_json::json!({DEADLINE: at(900).to_string()}), String::new()), None);
     }
 
     #[test]

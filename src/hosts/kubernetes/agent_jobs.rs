@@ -54,7 +54,7 @@ pub struct AgentJob {
     pub is_going: bool,
     /// How far it has come.
     pub phase: RunPhase,
-    /// How far its agent has come; `None` where no pod is to be seen.
+    /// How far its agent has come; `None` where no pod is to be seen though no queue holds it.
     pub progress: Option<Progress>,
     /// What keeps its pod from starting.
     pub trouble: Option<Trouble>,
@@ -148,7 +148,11 @@ fn joined(job: &SlimJob, pod: Option<&SlimPod>) -> AgentJob {
         created_at: job.created_at(),
         is_going: job.is_being_deleted(),
         phase,
-        progress: kept.as_ref().map(|kept| if kept.has_ended { Progress::Ended } else { kept.progress }),
+        progress: match &kept {
+            Some(kept) if kept.has_ended => Some(Progress::Ended),
+            Some(kept) => Some(kept.progress),
+            None => job.is_queued().then_some(Progress::Queued),
+        },
         trouble: kept.as_ref().and_then(|kept| kept.trouble.clone()),
         failure: kept.and_then(|kept| kept.failure),
         pod: pod.map(|pod| pod.name().to_owned()),
@@ -179,5 +183,9 @@ mod tests {
         assert_eq!((seen.node.as_deref(), seen.progress), (Some("n1"), Some(Progress::Placed)));
         assert_eq!(seen.trouble.unwrap().message, "ErrImagePull: not found");
         assert_eq!(joined(&job, None).progress, None);
+        let queued = json!({"metadata": {"name": "agent-job-1", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"suspend": true}});
+        let queued: SlimJob = serde_json::from_value(queued).unwrap();
+        assert_eq!(joined(&queued, None).progress, Some(Progress::Queued));
     }
 }

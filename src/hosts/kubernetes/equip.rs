@@ -132,10 +132,13 @@ impl KubernetesHost {
             match secrets.create(&draft).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind == ErrorKind::AlreadyExists => {
-                    if let Some(uid) = secrets.uid(name).await.map_err(refused)? {
+                    if let Some(found) = secrets.find(name).await.map_err(refused)? {
+                        if let Some(owner) = found.other_owner(&self.installation) {
+                            return Err(HostError::Collision { name: name.to_owned(), owner });
+                        }
                         // The uid may be that of somebody's who has claimed the run meanwhile.
                         let Found::Ours(_) = self.look(name).await? else { return Ok(()) };
-                        secrets.delete(name, Some(&uid)).await.map_err(refused)?;
+                        secrets.delete(name, Some(&found.uid)).await.map_err(refused)?;
                     }
                 }
                 Err(error) => return Err(refused(error)),

@@ -30,6 +30,14 @@ pub(super) const WATCH_SECONDS: u32 = 20;
 /// After this time without a word a watch is dead, even if nobody has closed the connection.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 4);
 
+/// After this time all is listed anew, more or less, so that two kinds of objects are not listed at the same moment. Whatever
+/// a watch misses is known by then. Above all, of an API server whose etcd was restored from a backup a watch never learns
+/// anything: it begins at a version that is yet to come, which is answered with silence.
+const RELIST: Duration = Duration::from_secs(300);
+
+/// How long a list that did not come is done without while the watch goes on.
+const RELIST_AGAIN: Duration = Duration::from_secs(30);
+
 /// The least time between two watches.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
@@ -63,20 +71,28 @@ struct PageMetadata {
     resource_version: String,
 }
 
+/// Up to where a view is known.
+struct Known {
+    /// The resource version that the next watch begins at.
+    version: String,
+    /// When all is to be listed anew.
+    relist_at: Instant,
+}
+
 /// Keeps the view of one kind of objects, for as long as it is polled.
 pub(super) async fn follow<T: Tabled>(source: Source, view: Arc<View>) {
-    let mut version = None;
+    let mut known = None;
     let mut back_off = FIRST_BACK_OFF;
     loop {
         let began = Instant::now();
-        match go_on::<T>(&source, &view, &mut version).await {
+        match go_on::<T>(&source, &view, &mut known).await {
             Ok(()) => {
                 back_off = FIRST_BACK_OFF;
                 sleep(SHORTEST_WATCH.saturating_sub(began.elapsed())).await;
             }
             Err(error) => {
                 if error.kind == ErrorKind::Expired {
-                    version = None;
+                    known = None;
                 }
                 tracing::debug!(what = T::WHAT, %error, "watch failed");
                 view.is_failing::<T>(refused(error, &source.namespace));
@@ -87,54 +103,79 @@ pub(super) async fn follow<T: Tabled>(source: Source, view: Arc<View>) {
     }
 }
 
-/// Lists where nothing is known, then watches once. `Ok` when that watch came to its end.
-async fn go_on<T: Tabled>(source: &Source, view: &View, version: &mut Option<String>) -> Result<(), ClusterError> {
-    let from = match version {
-        Some(version) => version,
-        None => {
-            let (items, listed) = list_kept::<T>(source, &view.organization).await?;
-            view.replace::<T>(items);
-            version.insert(listed)
-        }
+/// Lists where nothing is known or much time has passed, then watches once. `Ok` when that watch came to its end.
+async fn go_on<T: Tabled>(source: &Source, view: &View, known: &mut Option<Known>) -> Result<(), ClusterError> {
+    let Known { version, .. } = match known {
+        Some(known) if Instant::now() < known.relist_at => known,
+        _ => match list_kept::<T>(source, view).await {
+            Ok((items, version)) => {
+                view.replace::<T>(items);
+                let relist_at = Instant::now() + RELIST.mul_f64(0.75 + fastrand::f64() / 2.0);
+                known.insert(Known { version, relist_at })
+            }
+            // The watch may work while a list does not.
+            Err(error) => match known {
+                Some(known) if error.kind != ErrorKind::Expired => {
+                    tracing::debug!(what = T::WHAT, %error, "listing anew failed");
+                    known.relist_at = Instant::now() + RELIST_AGAIN;
+                    known
+                }
+                _ => return Err(error),
+            },
+        },
     };
     let what = format!("watch the {} in namespace \"{}\"", T::WHAT, source.namespace);
     let params = WatchParams::default().labels(&source.selector).timeout(WATCH_SECONDS);
     let events = call(&what, async {
         let request =
-            Request::new(T::path(&source.namespace)).watch(&params, from).map_err(kube::Error::BuildRequest)?;
+            Request::new(T::path(&source.namespace)).watch(&params, version).map_err(kube::Error::BuildRequest)?;
         source.client.request_events::<T>(request).await
     });
     let mut events = Box::pin(events.await?);
     view.is_alive::<T>();
     while let Ok(event) = timeout(SILENCE, events.try_next()).await {
-        match event.map_err(|error| ClusterError::from_kube(&what, &error))? {
+        let next = match event.map_err(|error| ClusterError::from_kube(&what, &error))? {
             None => break,
             Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                object.version().clone_into(from);
+                let next = object.version().to_owned();
                 view.apply(object);
+                next
             }
             Some(WatchEvent::Deleted(object)) => {
-                object.version().clone_into(from);
+                let next = object.version().to_owned();
                 view.remove::<T>(object.name());
+                next
             }
-            Some(WatchEvent::Bookmark(bookmark)) => *from = bookmark.metadata.resource_version,
+            Some(WatchEvent::Bookmark(bookmark)) => bookmark.metadata.resource_version,
             Some(WatchEvent::Error(status)) => {
                 return Err(ClusterError::from_kube(&what, &kube::Error::Api(status)));
             }
-        }
+        };
         view.is_alive::<T>();
+        if is_before(&next, version) {
+            tracing::info!(what = T::WHAT, next, known = version, "the API server has gone back; all is listed anew");
+            *known = None;
+            return Ok(());
+        }
+        *version = next;
     }
     Ok(())
 }
 
+/// Whether one resource version is older than another. Versions of one resource are numbers that grow; what is no number
+/// cannot be compared.
+fn is_before(one: &str, other: &str) -> bool {
+    matches!((one.parse::<u64>(), other.parse::<u64>()), (Ok(one), Ok(other)) if one < other)
+}
+
 async fn list_kept<T: Tabled>(
     source: &Source,
-    organization: &str,
+    view: &View,
 ) -> Result<(HashMap<String, T::Kept>, String), ClusterError> {
     let what = format!("list the {} in namespace \"{}\"", T::WHAT, source.namespace);
     let params = ListParams::default().labels(&source.selector);
     let mut kept = HashMap::new();
-    let keep = |object: T| drop(kept.insert(object.name().to_owned(), object.keep(organization)));
+    let keep = |object: T| drop(kept.insert(object.name().to_owned(), object.keep(&view.organization)));
     let version = list(&source.client, &what, &T::path(&source.namespace), params, keep).await?;
     Ok((kept, version))
 }

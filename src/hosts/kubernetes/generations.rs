@@ -20,11 +20,24 @@ pub(super) const REFRESH: SignedDuration = SignedDuration::from_hours(6);
 
 const PREFIX: &str = "kubectl-ado-token";
 
+/// Characters of the hash in a Secret's name.
+const HASH_LENGTH: usize = 16;
+
 /// The name of the Secret for a token and what goes with it; the same ones have the same name. A name is public, but 80 bits of a hash tell
 /// nothing of a token that was made by a machine.
 pub(super) fn secret_name(installation: &Installation, token: &str, authorities: Option<&str>) -> String {
     let parts: Vec<&str> = ["token", installation.id(), token].into_iter().chain(authorities).collect();
-    format!("{PREFIX}-{}-{}", installation.short(), short_hash(&parts, 16))
+    format!("{PREFIX}-{}-{}", installation.short(), short_hash(&parts, HASH_LENGTH))
+}
+
+/// Whether we could have given a Secret this name. Others may write to the ConfigMap that names are read from, and who may
+/// do that must not get other Secrets deleted, above all not the one that the installation mounts (`kubectl-ado-token`).
+fn is_secret_name(installation: &Installation, name: &str) -> bool {
+    let hash = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-'));
+    let hash = hash.and_then(|rest| rest.strip_prefix(installation.short())).and_then(|rest| rest.strip_prefix('-'));
+    let is_hash =
+        |hash: &str| hash.len() == HASH_LENGTH && hash.bytes().all(|c| matches!(c, b'a'..=b'z' | b'2'..=b'7'));
+    hash.is_some_and(is_hash)
 }
 
 /// The name of the ConfigMap that remembers them.
@@ -47,8 +60,9 @@ pub(super) struct Generations(BTreeMap<String, (String, Timestamp)>);
 
 impl Generations {
     /// Reads the data of the ConfigMap; other keys in it are somebody else's.
-    pub(super) fn read(data: &BTreeMap<String, String>) -> Self {
-        let entries = data.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| {
+    pub(super) fn read(data: &BTreeMap<String, String>, installation: &Installation) -> Self {
+        let ours = data.iter().filter(|(name, _)| is_secret_name(installation, name));
+        let entries = ours.map(|(name, value)| {
             let (user, since) = value.split_once(' ').unwrap_or((value, ""));
             (name.clone(), (user.to_owned(), since.parse().unwrap_or(Timestamp::UNIX_EPOCH)))
         });
@@ -97,17 +111,43 @@ mod tests {
         START.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
     }
 
+    /// The name of a Secret of ours; the word stands for a hash.
+    fn secret(word: &str) -> String {
+        format!("{PREFIX}-{}-{word:a<HASH_LENGTH$}", Installation::new("us").short())
+    }
+
     fn noted(entries: &[(&str, &str)]) -> Generations {
         let line = |user: &str| Generations::line(user, after(0));
-        let mut data: BTreeMap<_, _> =
-            entries.iter().map(|(name, user)| (format!("{PREFIX}-{name}"), line(user))).collect();
+        let mut data: BTreeMap<_, _> = entries.iter().map(|(word, user)| (secret(word), line(user))).collect();
         data.insert("status".into(), "somebody else's".into());
-        Generations::read(&data)
+        Generations::read(&data, &Installation::new("us"))
     }
 
     fn obsolete(generations: &Generations, mounted: &[&str], now: Timestamp) -> Vec<String> {
-        let mounted = mounted.iter().map(|name| format!("{PREFIX}-{name}")).collect();
-        generations.obsolete("kubectl-ado-token-new", "me", &mounted, now)
+        let mounted = mounted.iter().map(|word| secret(word)).collect();
+        generations.obsolete(&secret("new"), "me", &mounted, now)
+    }
+
+    #[test]
+    fn only_a_name_of_our_own_exact_form_is_ever_deleted() {
+        let us = Installation::new("us");
+        let real = secret_name(&us, "a former token", None);
+        let odd = [
+            "kubectl-ado-token".to_owned(),
+            "kubectl-ado-token-".to_owned(),
+            "kubectl-ado-token-backup".to_owned(),
+            format!("{real}a"),
+            real[..real.len() - 1].to_owned(),
+            format!("x{real}"),
+            real.to_uppercase(),
+            format!("{}1", &real[..real.len() - 1]),
+            format!("{}/", &real[..real.len() - 1]),
+            secret_name(&Installation::new("them"), "a former token", None),
+        ];
+        let old = Generations::line("me", after(0));
+        let data = odd.iter().chain([&real, &secret("new")]).map(|name| (name.clone(), old.clone())).collect();
+        let generations = Generations::read(&data, &us);
+        assert_eq!(generations.obsolete(&secret("new"), "me", &BTreeSet::new(), after(3600)), [real]);
     }
 
     #[test]
@@ -124,7 +164,7 @@ mod tests {
     #[test]
     fn an_old_secret_goes_when_no_job_mounts_it() {
         let generations = noted(&[("old", "me"), ("new", "me")]);
-        assert_eq!(obsolete(&generations, &[], after(40)), ["kubectl-ado-token-old"]);
+        assert_eq!(obsolete(&generations, &[], after(40)), [secret("old")]);
         assert!(obsolete(&generations, &["old"], after(40)).is_empty());
         assert!(obsolete(&generations, &[], after(10)).is_empty(), "the new one has to settle first");
         assert!(obsolete(&noted(&[("old", "me")]), &[], after(40)).is_empty(), "the new one is not there yet");
@@ -135,23 +175,23 @@ mod tests {
         let generations = noted(&[("new", "me")]);
         assert!(obsolete(&generations, &[], after(3600)).is_empty());
         assert!(obsolete(&generations, &["new"], after(25 * 3600)).is_empty());
-        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), ["kubectl-ado-token-new"]);
+        assert_eq!(obsolete(&generations, &[], after(25 * 3600)), [secret("new")]);
     }
 
     #[test]
     fn another_orchestrator_s_secret_stays_until_it_is_abandoned() {
         let generations = noted(&[("theirs", "them"), ("new", "me")]);
         assert!(obsolete(&generations, &[], after(3600)).is_empty());
-        assert_eq!(obsolete(&generations, &["new"], after(25 * 3600)), ["kubectl-ado-token-theirs"]);
+        assert_eq!(obsolete(&generations, &["new"], after(25 * 3600)), [secret("theirs")]);
     }
 
     #[test]
     fn use_is_noted_when_it_is_new_and_again_after_hours() {
         let generations = noted(&[("new", "me")]);
-        assert!(!generations.wants_note("kubectl-ado-token-new", "me", after(3600)));
-        assert!(generations.wants_note("kubectl-ado-token-new", "me", after(7 * 3600)));
-        assert!(generations.wants_note("kubectl-ado-token-new", "them", after(1)));
-        assert!(generations.wants_note("kubectl-ado-token-other", "me", after(1)));
+        assert!(!generations.wants_note(&secret("new"), "me", after(3600)));
+        assert!(generations.wants_note(&secret("new"), "me", after(7 * 3600)));
+        assert!(generations.wants_note(&secret("new"), "them", after(1)));
+        assert!(generations.wants_note(&secret("other"), "me", after(1)));
     }
 
     #[test]

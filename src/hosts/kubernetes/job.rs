@@ -47,6 +47,8 @@ pub(super) struct JobSettings<'a> {
     pub(super) way: &'a Way,
     /// Whether the Secret with the token holds the private authorities too.
     pub(super) certified: bool,
+    /// The Lease of the orchestrators that start it; a Job to look at has none.
+    pub(super) lease: Option<&'a str>,
 }
 
 /// What gives the agent of a Job the right to work: see [`Recipe`].
@@ -130,8 +132,12 @@ pub(super) fn make_job(run: &StartRun, settings: &JobSettings<'_>) -> Result<Mad
     }
 
     let mut annotations = root.child("metadata")?.into_child("annotations")?;
-    for ours in [keys::MANAGED_TTL, keys::TOKEN_SECRET, keys::REGISTRATION, keys::HELD, keys::OWN_SUSPEND] {
+    for ours in [keys::MANAGED_TTL, keys::TOKEN_SECRET, keys::REGISTRATION, keys::HELD, keys::OWN_SUSPEND, keys::LEASE]
+    {
         annotations.remove(ours);
+    }
+    if let Some(lease) = settings.lease {
+        annotations.set(keys::LEASE, lease);
     }
     if managed_ttl {
         annotations.set(keys::MANAGED_TTL, "true");

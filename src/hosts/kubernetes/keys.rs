@@ -23,6 +23,9 @@ pub(super) const ATTEMPT: &str = "kubectl-ado/attempt";
 pub(super) const REVISION: &str = "kubectl-ado/revision";
 /// Annotation: the organization's URL.
 pub(super) const ORGANIZATION: &str = "kubectl-ado/organization";
+/// Annotation: the Lease of the orchestrators that started the run. Others of this installation find out by it whether
+/// somebody still serves the run's pool.
+pub(super) const LEASE: &str = "kubectl-ado/lease";
 /// Annotation: the Secret that the agent's token is mounted from.
 pub(super) const TOKEN_SECRET: &str = "kubectl-ado/token-secret";
 /// Annotation: how the agent gets the right to work, where that is not the organization's token.

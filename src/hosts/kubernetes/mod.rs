@@ -60,14 +60,17 @@ use keep::Chores;
 pub use prepare::prepare;
 pub use render::{Rendered, render};
 use secret::Vault;
-use watching::{Clock, Watching};
+use watching::Watching;
 
 use super::{AgentFiles, AgentHost, HostError, Started, json::contains_text};
 use crate::{
     azure::OrganizationToken,
+    clock::ServerClock,
+    cluster::{LeaseStore, NamedLease},
     config::{AgentSpec, Config, KubernetesConfig, SecretKey, Way},
     core::{
-        EquipRun, Expectations, Held, Installation, Purpose, Recipe, Retention, Run, StartRun, StopReason, StopRun,
+        EquipRun, Expectations, Held, Installation, LeaseView, Purpose, Recipe, Retention, Run, StartRun, StopReason,
+        StopRun, lease_name,
     },
 };
 
@@ -82,6 +85,8 @@ pub struct KubernetesHost {
     /// This process, as the Jobs that it makes ready name it.
     identity: String,
     organization: String,
+    /// The Lease of the orchestrators with our configuration. A single pass takes part in no election and has none.
+    lease: Option<String>,
     retention: Retention,
     agents: BTreeMap<(String, String), AgentSpec>,
     docker_socket: Option<PathBuf>,
@@ -91,7 +96,8 @@ pub struct KubernetesHost {
     way: Way,
     warnings: Vec<String>,
     chores: Mutex<Chores>,
-    clock: Clock,
+    /// The API server's.
+    clock: ServerClock,
     expectations: Mutex<Expectations>,
     grips: Grips,
     marks: Mutex<Marks>,
@@ -121,10 +127,11 @@ impl KubernetesHost {
         token: OrganizationToken,
     ) -> Result<Self, HostError> {
         let way = config.way();
+        let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let lease = (!config.run_once).then(|| lease_name(&installation, &config.organization.url, &pools));
         let credential = match &settings.token_secret {
             Some(secret) => Credential::Existing(secret.clone()),
             None => {
-                let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
                 let user = generations::user(&config.organization.url, &pools);
                 let authorities = way.authorities.clone();
                 let vault =
@@ -138,6 +145,7 @@ impl KubernetesHost {
             installation,
             identity: String::new(),
             organization: config.organization.url.clone(),
+            lease,
             retention: config.retention,
             agents: config.agents.clone(),
             docker_socket: settings.docker_socket.clone(),
@@ -146,7 +154,7 @@ impl KubernetesHost {
             way,
             warnings: Vec::new(),
             chores: Mutex::default(),
-            clock: Clock::default(),
+            clock: ServerClock::default(),
             expectations: Mutex::default(),
             grips: Grips::default(),
             marks: Mutex::default(),
@@ -174,10 +182,16 @@ impl KubernetesHost {
         &self.namespace
     }
 
+    /// The same host, by a clock that the answers of its client set.
+    #[must_use]
+    pub fn by(self, clock: ServerClock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// The same host by another clock, which it is this moment by: for whoever makes time pass as they like.
     #[must_use]
     pub fn by_clock(mut self, now: Timestamp) -> Self {
-        self.clock = Clock::set_to(now);
+        self.clock = ServerClock::set_to(now);
         self
     }
 
@@ -238,6 +252,7 @@ impl KubernetesHost {
             retention: self.retention,
             way: &self.way,
             certified: matches!(self.credential, Credential::Managed(_)) && self.way.authorities.is_some(),
+            lease: self.lease.as_deref(),
         };
         make_job(run, &settings).map_err(|error| {
             let file = agent.job_template.as_ref().map(|template| template.path.display().to_string());
@@ -375,6 +390,15 @@ impl AgentHost for KubernetesHost {
 
     async fn mark_busy(&self, names: &BTreeSet<String>) -> Result<(), HostError> {
         self.mark_busy_pods(names).await
+    }
+
+    fn clock(&self) -> ServerClock {
+        self.clock.clone()
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<LeaseView>, HostError> {
+        let lease = NamedLease::new(self.client.clone(), &self.namespace, name);
+        lease.get().await.map_err(|error| refused(error, &self.namespace))
     }
 
     async fn tidy(&self, _runs: &[Run]) -> Result<(), HostError> {

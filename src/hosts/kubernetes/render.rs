@@ -76,6 +76,7 @@ pub fn render(
         retention: config.retention,
         way: &config.way(),
         certified: certified && config.private_ca_file.is_some(),
+        lease: None,
     };
     let made = make_job(&run, &settings).map_err(|error| HostError::Refused {
         reason: "template",

@@ -72,6 +72,9 @@ fn join(mut run: Run, job: &KeptJob, pod: Option<&KeptPod>, state: &State) -> Ru
         RunPhase::Live => match pod {
             Some(pod) => {
                 run.progress = if pod.has_ended { Progress::Ended } else { pod.progress };
+                // A pod may be another one's successor. One that runs has had its place before.
+                run.progress_since = pod.placed_at.or(run.progress_since.max(Some(pod.created_at)));
+                run.was_busy = pod.is_busy;
                 run.runs_since = pod.runs_since;
                 run.agent_ended_at = pod.agent_ended_at;
                 let warning = state.warnings.get(&pod.uid).filter(|_| pod.progress < Progress::Running);

@@ -97,7 +97,17 @@ impl Vault {
 
     async fn make(&self, state: &mut State, name: &str, token: &SecretString) -> Result<(), ClusterError> {
         let now = Timestamp::now();
-        if self.read_note(state).await?.wants_note(name, &self.user, now) {
+        // What was noted a while ago still protects the Secret: it is noted anew long before that ends.
+        let is_noted = state.noted.as_ref().is_some_and(|(_, noted)| !noted.wants_note(name, &self.user, now));
+        let wants_note = match self.read_note(state).await {
+            Ok(noted) => noted.wants_note(name, &self.user, now),
+            Err(error) if is_noted => {
+                tracing::debug!(secret = name, %error, "the Secret is noted, and the ConfigMap is read again later");
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        if wants_note {
             let line = Generations::line(&self.user, now);
             self.write_note(state, |data| {
                 data.insert(name.to_owned(), line.clone());
@@ -152,15 +162,12 @@ impl Vault {
     }
 
     async fn read_note<'a>(&self, state: &'a mut State) -> Result<&'a Generations, ClusterError> {
-        let known = state.noted.take().filter(|(at, _)| at.elapsed() < NOTE_LIFETIME);
-        let noted = match known {
-            Some(known) => known,
-            None => {
-                let data = self.get_note().await?.and_then(|note| note.data).unwrap_or_default();
-                (Instant::now(), Generations::read(&data))
-            }
-        };
-        Ok(&state.noted.insert(noted).1)
+        let is_old = |(at, _): &(Instant, Generations)| at.elapsed() >= NOTE_LIFETIME;
+        if state.noted.as_ref().is_none_or(is_old) {
+            let data = self.get_note().await?.and_then(|note| note.data).unwrap_or_default();
+            state.noted = Some((Instant::now(), Generations::read(&data, &self.installation)));
+        }
+        Ok(&state.noted.get_or_insert_with(|| (Instant::now(), Generations::default())).1)
     }
 
     async fn get_note(&self) -> Result<Option<ConfigMap>, ClusterError> {
@@ -194,7 +201,8 @@ impl Vault {
             };
             match written {
                 Ok(note) => {
-                    state.noted = Some((Instant::now(), Generations::read(&note.data.unwrap_or_default())));
+                    state.noted =
+                        Some((Instant::now(), Generations::read(&note.data.unwrap_or_default(), &self.installation)));
                     return Ok(());
                 }
                 Err(error) => match error.kind {

@@ -90,23 +90,24 @@ impl Secrets<'_> {
         }
     }
 
-    /// The uid of a Secret that is there, by trying to delete it: to ask for it is a right to read it.
-    pub(super) async fn uid(&self, name: &str) -> Result<Option<String>, ClusterError> {
-        match self.ask_to_delete(name, &DeleteParams::default().dry_run()).await {
-            Ok(uid) => Ok(uid),
+    /// The uid of a Secret that is there and whose it is, by trying to delete it: to ask for it is a right to read it. A
+    /// deletion in the foreground would take a while, so it is answered with what it would leave until then: the metadata.
+    pub(super) async fn find(&self, name: &str) -> Result<Option<FoundSecret>, ClusterError> {
+        match self.ask_to_delete(name, &DeleteParams::foreground().dry_run()).await {
+            Ok(found) => Ok(found),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives the uid of what is deleted.
-    async fn ask_to_delete(&self, name: &str, params: &DeleteParams) -> Result<Option<String>, ClusterError> {
+    /// Gives what is deleted.
+    async fn ask_to_delete(&self, name: &str, params: &DeleteParams) -> Result<Option<FoundSecret>, ClusterError> {
         call(&format!("delete the Secret \"{name}\" in namespace \"{}\"", self.namespace), async {
             let request = Request::new(self.path());
             let mut request = request.delete(name, params).map_err(kube::Error::BuildRequest)?;
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
             let answer = self.client.request_text(request).await?;
-            Ok(serde_json::from_str::<Deleted>(&answer).ok().and_then(Deleted::uid))
+            Ok(serde_json::from_str::<Deleted>(&answer).ok().and_then(Deleted::found))
         })
         .await
     }
@@ -126,12 +127,39 @@ struct Deleted {
 #[derive(Deserialize)]
 struct Of {
     uid: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// A Secret that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FoundSecret {
+    pub(super) uid: String,
+    /// Its labels, where they were told.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl FoundSecret {
+    /// Whose it is, if it is not this installation's.
+    pub(super) fn other_owner(&self, installation: &Installation) -> Option<String> {
+        let labels = self.labels.as_ref()?;
+        let label = |key: &str| labels.get(key).map(String::as_str);
+        match (label(keys::INSTALLATION), label(keys::MANAGED_BY)) {
+            (Some(id), Some(keys::US)) if id == installation.id() => None,
+            (Some(id), Some(keys::US)) => Some(format!("the kubectl-ado installation \"{id}\"")),
+            (_, Some(other)) => Some(format!("\"{other}\" (its label {})", keys::MANAGED_BY)),
+            (_, None) => Some("somebody else: it has no label of kubectl-ado".to_owned()),
+        }
+    }
 }
 
 impl Deleted {
-    fn uid(self) -> Option<String> {
-        let of_details = self.details.and_then(|details| details.uid);
-        of_details.or(self.metadata.and_then(|metadata| metadata.uid))
+    fn found(self) -> Option<FoundSecret> {
+        if let Some(uid) = self.details.and_then(|details| details.uid) {
+            return Some(FoundSecret { uid, labels: None });
+        }
+        let Of { uid, labels } = self.metadata?;
+        Some(FoundSecret { uid: uid?, labels: Some(labels) })
     }
 }
 
@@ -224,8 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn whose_a_secret_is_is_read_of_its_labels_where_they_are_told() {
+        let owner = |labels: Value| {
+            let answer = json!({"kind": "PartialObjectMetadata", "metadata": {"uid": "u", "labels": labels}});
+            let found = serde_json::from_value::<Deleted>(answer).unwrap().found().unwrap();
+            found.other_owner(&Installation::new("us")).unwrap_or_default()
+        };
+        assert_eq!(owner(json!({(keys::INSTALLATION): "us", (keys::MANAGED_BY): keys::US})), "");
+        assert!(owner(json!({(keys::INSTALLATION): "them", (keys::MANAGED_BY): keys::US})).contains("\"them\""));
+        assert!(owner(json!({(keys::MANAGED_BY): "Helm"})).contains("\"Helm\""));
+        assert!(owner(json!({(keys::INSTALLATION): "us"})).contains("somebody else"));
+        assert!(owner(json!({})).contains("somebody else"));
+    }
+
+    #[test]
     fn the_uid_is_read_of_either_answer() {
-        let uid = |answer: &str| serde_json::from_str::<Deleted>(answer).ok().and_then(Deleted::uid);
+        let uid = |answer: &str| Some(serde_json::from_str::<Deleted>(answer).ok()?.found()?.uid);
         assert_eq!(uid(r#"{"kind":"Status","metadata":{},"details":{"name":"a","uid":"u"}}"#).as_deref(), Some("u"));
         assert_eq!(uid(r#"{"kind":"PartialObjectMetadata","metadata":{"uid":"u"}}"#).as_deref(), Some("u"));
         assert_eq!(uid("nonsense"), None);

@@ -7,7 +7,7 @@ use kube::Resource;
 use serde::Deserialize;
 
 use super::{keys, slim::Slim};
-use crate::core::{Held, Installation, Progress, Purpose, Recipe, RequestId, Run, RunPhase};
+use crate::core::{Held, Installation, Progress, Purpose, Recipe, RequestId, Run, RunPhase, is_same_name};
 
 /// What is read of a Job.
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +58,8 @@ struct Annotations {
     pool: Option<String>,
     #[serde(rename = "kubectl-ado/template")]
     template: Option<String>,
+    #[serde(rename = "kubectl-ado/lease")]
+    lease: Option<String>,
     #[serde(rename = "kubectl-ado/token-secret")]
     token_secret: Option<String>,
     #[serde(rename = "kubectl-ado/managed-ttl")]
@@ -79,7 +81,10 @@ struct Spec {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
+    /// When its controller began with it, anew each time that it is resumed.
+    start_time: Option<Timestamp>,
     #[serde(default)]
     conditions: Vec<Condition>,
 }
@@ -139,7 +144,7 @@ impl Slim for SlimJob {
         let (phase, failure) = self.phase();
         let annotations = &self.metadata.annotations;
         // Another orchestrator in this namespace may serve another organization with pools of the same names.
-        let ours = annotations.organization.as_deref() == Some(organization);
+        let ours = annotations.organization.as_deref().is_some_and(|theirs| is_same_name(theirs, organization));
         let run = if ours { self.as_run(phase) } else { None };
         if ours && run.is_none() {
             let job = self.metadata.name;
@@ -184,6 +189,19 @@ impl SlimJob {
     /// Whether it is suspended.
     pub(super) fn is_suspended(&self) -> bool {
         self.spec.suspend
+    }
+
+    /// Whether a queue of others holds it. While we make it ready it is ours to resume.
+    pub(super) fn is_queued(&self) -> bool {
+        self.is_suspended() && self.mark().is_none()
+    }
+
+    fn queued_or_started_at(&self) -> Option<Timestamp> {
+        if !self.is_queued() {
+            return self.status.start_time;
+        }
+        let suspended = |condition: &&Condition| condition.kind == "Suspended" && condition.status == "True";
+        self.status.conditions.iter().find(suspended)?.last_transition_time
     }
 
     /// Its pool and agent template.
@@ -241,12 +259,15 @@ impl SlimJob {
             created_at: *creation_timestamp,
             phase,
             revision: labels.revision.clone().unwrap_or_default(),
-            progress: Progress::Pending,
+            progress: if self.is_queued() { Progress::Queued } else { Progress::Pending },
+            progress_since: self.queued_or_started_at(),
             runs_since: None,
             trouble: None,
             agent_ended_at: None,
             recipe: annotations.registration.as_deref().and_then(Recipe::of_name).unwrap_or_default(),
             held: self.held(),
+            was_busy: false,
+            lease: annotations.lease.as_deref().map(Box::from),
         })
     }
 
@@ -258,7 +279,9 @@ impl SlimJob {
             (None, Some(other)) => Err(format!("\"{other}\" (its label {})", keys::MANAGED_BY)),
             (None, None) => Err("somebody else: it has no label of kubectl-ado".to_owned()),
             (Some(_), _) => {
-                let is = |annotation: &Option<String>, ours: &str| annotation.as_deref() == Some(ours);
+                let is = |annotation: &Option<String>, ours: &str| {
+                    annotation.as_deref().is_some_and(|theirs| is_same_name(theirs, ours))
+                };
                 if is(&annotations.organization, organization) && is(&annotations.pool, pool) {
                     return Ok(());
                 }

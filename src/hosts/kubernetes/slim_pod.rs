@@ -73,6 +73,7 @@ struct Status {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(rename = "type")]
     kind: String,
@@ -81,6 +82,7 @@ struct Condition {
     reason: String,
     #[serde(default)]
     message: String,
+    last_transition_time: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -136,6 +138,8 @@ pub(super) struct KeptPod {
     /// Whether it is labelled as one whose agent has a job request.
     pub(super) is_busy: bool,
     pub(super) progress: Progress,
+    /// When a node took it.
+    pub(super) placed_at: Option<Timestamp>,
     /// Since when its agent's container runs.
     pub(super) runs_since: Option<Timestamp>,
     pub(super) trouble: Option<Trouble>,
@@ -167,6 +171,7 @@ impl Slim for SlimPod {
         let starts = progress < Progress::Running && !has_ended;
         KeptPod {
             progress,
+            placed_at: self.placed_at(),
             runs_since: if has_ended { None } else { self.runs_since() },
             has_ended,
             is_busy: self.metadata.labels.busy.is_some(),
@@ -225,6 +230,11 @@ impl SlimPod {
         } else {
             Progress::Pending
         }
+    }
+
+    fn placed_at(&self) -> Option<Timestamp> {
+        let placed = |found: &&Condition| found.kind == "PodScheduled" && found.status == "True";
+        self.status.conditions.iter().find(placed)?.last_transition_time
     }
 
     fn runs_since(&self) -> Option<Timestamp> {

@@ -160,8 +160,8 @@ impl View {
         for Entry { kept: job, since } in state.jobs.items.values() {
             if let Some(run) = job.run.as_ref().filter(|run| run.is_live()) {
                 live.insert(job.uid.as_str());
-                // One that is held is to have no pod.
-                if run.held.is_none() && !with_pod.contains(job.uid.as_str()) {
+                // One that is held, by us or by a queue, is to have no pod.
+                if run.held.is_none() && run.progress != Progress::Queued && !with_pod.contains(job.uid.as_str()) {
                     add(&job.uid, *since, POD_IS_MADE, true);
                 }
             }

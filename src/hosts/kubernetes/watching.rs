@@ -1,4 +1,4 @@
-//! The watches at work, and the clock that they are read by.
+//! The watches at work.
 
 use std::{
     sync::{
@@ -8,12 +8,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use kube::Client;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     feed::{Source, follow},
@@ -86,25 +82,5 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-/// The time of day at the start, and from there on a clock that nobody sets.
-#[derive(Debug)]
-pub(super) struct Clock(Timestamp, Instant);
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::set_to(Timestamp::now())
-    }
-}
-
-impl Clock {
-    pub(super) fn set_to(now: Timestamp) -> Self {
-        Self(now, Instant::now())
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.0 + self.1.elapsed()
     }
 }

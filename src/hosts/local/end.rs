@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     LocalHost, Shared,
-    folder::{failed, write},
+    folder::{failed, remove, write},
     launch::mark,
-    observe::{alive, frame, script},
+    observe::{alive, frame, phase, script},
     process::kill_with_environment,
 };
 use crate::{
-    core::Run,
+    core::{Run, RunPhase},
     hosts::{AgentHost, HostError},
 };
 
@@ -61,7 +61,7 @@ impl Shared {
     fn tell_to_stop(&self, names: &[String], mut told: HashSet<String>) -> Result<(usize, HashSet<String>), HostError> {
         let children = self.collect_children();
         let mut live = 0;
-        for name in self.ours(names)? {
+        for name in self.ours(names) {
             match frame(&self.folder, name)? {
                 Some(frame) if alive(&frame)? => {
                     live += 1;
@@ -80,7 +80,7 @@ impl Shared {
 
     /// Ends what is left of these runs at once, and leaves their folders as those of ended runs.
     fn kill(&self, names: &[String]) -> Result<(), HostError> {
-        let names = self.ours(names)?;
+        let names = self.ours(names);
         self.give_up_held(&names)?;
         for name in &names {
             match frame(&self.folder, name)? {
@@ -100,6 +100,21 @@ impl Shared {
         Ok(())
     }
 
+    /// Removes a run that was stopped and has not failed for that. Its log stays for as long as those of others.
+    pub(super) fn forget(&self, name: &str) -> Result<(), HostError> {
+        let _lock = self.folder.lock()?;
+        let names = [name.to_owned()];
+        let Some(Ok(Some(record))) = self.ours(&names).first().map(|name| self.folder.record(name)) else {
+            return Ok(());
+        };
+        // It may have had a job after all, and ended well.
+        if matches!(phase(&self.folder, name, &record, false)?, RunPhase::Failed(..)) {
+            let path = self.folder.run(name);
+            remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
     /// Leaves word of why a run has no exit code, unless it has one.
     pub(super) fn write_stopped(&self, name: &str) -> Result<(), HostError> {
         let path = self.folder.run(name).join("exit");
@@ -114,15 +129,10 @@ impl Shared {
         names.iter().try_for_each(|name| self.folder.remove_leftovers(name))
     }
 
-    /// Those of these runs that are there and ours.
-    fn ours<'a>(&self, names: &'a [String]) -> Result<Vec<&'a String>, HostError> {
-        let mut ours = Vec::new();
-        for name in names {
-            if super::is_run_name(name) && self.folder.record(name)?.is_some_and(|record| self.is_ours(&record)) {
-                ours.push(name);
-            }
-        }
-        Ok(ours)
+    /// Those of these runs that are there and ours. One that nobody knows anything about is not.
+    fn ours<'a>(&self, names: &'a [String]) -> Vec<&'a String> {
+        let is_ours = |name: &str| matches!(self.folder.record(name), Ok(Some(record)) if self.is_ours(&record));
+        names.iter().filter(|name| super::is_run_name(name) && is_ours(name)).collect()
     }
 }
 

@@ -12,11 +12,15 @@
 //! ```
 
 use std::{
+    collections::{BTreeMap, HashMap},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     hash::{BuildHasher, RandomState},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +45,11 @@ static DRAFTS: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// The records as they were last read or written. Agents run as our own user, so a pipeline step may overwrite them:
+    /// what we know already is not lost by that.
+    records: Arc<Mutex<HashMap<String, Record>>>,
+    /// By the name of the run: why one of its files could not be read at the last look.
+    unreadable: Arc<Mutex<BTreeMap<String, HostError>>>,
 }
 
 impl Folder {
@@ -48,7 +57,7 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, HostError> {
         make_folder(path).map_err(failed("make the folder", path))?;
         let root = path.canonicalize().map_err(failed("use the folder", path))?;
-        Ok(Self { root })
+        Ok(Self { root, records: Arc::default(), unreadable: Arc::default() })
     }
 
     /// Makes the places for runs and logs, in case someone cleared the folder.
@@ -84,8 +93,27 @@ impl Folder {
         names_in(&self.runs()).map_err(failed("read the folder", &self.runs()))
     }
 
-    /// What a run was started for; `None` where the folder is not there or was never finished.
+    /// What a run was started for; `None` where the folder is not there or was never finished. A record that cannot be read
+    /// is the one that we remember, and an error where we remember none.
     pub(super) fn record(&self, name: &str) -> Result<Option<Record>, HostError> {
+        let mut records = self.records();
+        match self.read_record(name) {
+            Ok(Some(record)) => {
+                records.insert(name.to_owned(), record.clone());
+                Ok(Some(record))
+            }
+            Ok(None) => {
+                records.remove(name);
+                Ok(None)
+            }
+            Err(error) => {
+                self.is_unreadable(name, error.clone());
+                records.get(name).cloned().map(Some).ok_or(error)
+            }
+        }
+    }
+
+    fn read_record(&self, name: &str) -> Result<Option<Record>, HostError> {
         let path = self.run(name).join("run.json");
         let Some(text) = read(&path)? else { return Ok(None) };
         let record = serde_json::from_str(&text).map_err(|error| HostError::Refused {
@@ -96,11 +124,43 @@ impl Folder {
         Ok(Some(record))
     }
 
+    fn records(&self) -> MutexGuard<'_, HashMap<String, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another look begins.
+    pub(super) fn looks_anew(&self) {
+        self.unreadable().clear();
+    }
+
+    /// A file of a run cannot be read.
+    pub(super) fn is_unreadable(&self, name: &str, error: HostError) {
+        self.unreadable().entry(name.to_owned()).or_insert(error);
+    }
+
+    /// The runs of which files could not be read at the last look, in one error.
+    pub(super) fn all_readable(&self) -> Result<(), HostError> {
+        let unreadable = self.unreadable();
+        let Some((name, error)) = unreadable.first_key_value() else { return Ok(()) };
+        let more = if unreadable.len() > 1 { format!(", and {} more", unreadable.len() - 1) } else { String::new() };
+        Err(HostError::Refused {
+            reason: "invalid",
+            message: format!("files of the run \"{name}\"{more} cannot be read: {error}"),
+            fix: Some(format!("end its processes, if any, and delete {}", self.run(name).display())),
+        })
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, BTreeMap<String, HostError>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes down what a run was started for.
     pub(super) fn write_record(&self, name: &str, record: &Record) -> Result<(), HostError> {
         let path = self.run(name).join("run.json");
         let text = serde_json::to_vec_pretty(record).map_err(|error| HostError::Unavailable(error.to_string()))?;
-        write(&path, &text).map_err(failed("write", &path))
+        write(&path, &text).map_err(failed("write", &path))?;
+        self.records().insert(name.to_owned(), record.clone());
+        Ok(())
     }
 
     /// Waits until no other process makes or removes runs. Dropping the file ends it, and so does dying. A process that

@@ -28,8 +28,9 @@ use self::{folder::Folder, launch::Launcher, record::Record};
 use super::{AgentFiles, AgentHost, HostError, Started};
 use crate::{
     azure::OrganizationToken,
+    clock::ServerClock,
     config::LocalConfig,
-    core::{EquipRun, Installation, Recipe, Retention, Run, StartRun, StopRun},
+    core::{EquipRun, Installation, LeaseView, Recipe, Retention, Run, StartRun, StopRun, is_same_name},
 };
 
 mod end;
@@ -224,7 +225,12 @@ impl AgentHost for LocalHost {
     }
 
     async fn stop(&self, run: &StopRun) -> Result<(), HostError> {
-        LocalHost::stop(self, &run.name, STOP_GRACE).await
+        LocalHost::stop(self, &run.name, STOP_GRACE).await?;
+        if run.reason.is_failure() {
+            return Ok(());
+        }
+        let name = run.name.clone();
+        self.blocking(move |shared| shared.forget(&name)).await
     }
 
     /// When a process that we started has ended. Of others the next look tells.
@@ -242,6 +248,14 @@ impl AgentHost for LocalHost {
         let runs = runs.to_vec();
         let token = self.renewed_token(&runs).await;
         self.blocking(move |shared| shared.tidy(&runs, token.as_ref())).await
+    }
+
+    fn clock(&self) -> ServerClock {
+        ServerClock::default()
+    }
+
+    async fn lease(&self, _: &str) -> Result<Option<LeaseView>, HostError> {
+        Ok(None)
     }
 }
 
@@ -269,7 +283,7 @@ impl Shared {
         self.folder.prepare()?;
         let _lock = self.folder.lock()?;
         if let Some(there) = self.folder.record(name)? {
-            if self.is_ours(&there) && there.pool == run.pool {
+            if self.is_ours(&there) && is_same_name(&there.pool, &run.pool) {
                 return Ok(Started::AlreadyThere);
             }
             let owner =
@@ -292,7 +306,8 @@ impl Shared {
     }
 
     fn is_ours(&self, record: &Record) -> bool {
-        record.installation == self.launcher.installation.id() && record.organization == self.launcher.organization
+        record.installation == self.launcher.installation.id()
+            && is_same_name(&record.organization, &self.launcher.organization)
     }
 
     /// Collects the children that have ended, so that none stays a zombie, and names the others.

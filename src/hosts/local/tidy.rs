@@ -50,7 +50,9 @@ impl Shared {
         self.renew_tokens(runs, token)?;
         self.clean_ended(runs)?;
         let _lock = self.folder.lock()?;
-        self.put_away(runs, self.retention)
+        self.put_away(runs, self.retention)?;
+        // Last, so that everything else is done.
+        self.folder.all_readable()
     }
 
     /// Ends and removes what ended runs left. Each is looked at once more: since `runs` was told, the run may have been
@@ -61,7 +63,7 @@ impl Shared {
             if !self.folder.has_leftovers(name) {
                 continue;
             }
-            let Some(record) = self.folder.record(name)? else { continue };
+            let Ok(Some(record)) = self.folder.record(name) else { continue };
             if phase(&self.folder, name, &record, false)? != RunPhase::Live {
                 ended.push(name);
             }
@@ -86,7 +88,7 @@ impl Shared {
 
     /// Removes a run that is old by another look, for the same reason.
     fn remove_old(&self, name: &str, retention: Retention, now: Timestamp) -> Result<(), HostError> {
-        let Some(record) = self.folder.record(name)? else { return Ok(()) };
+        let Ok(Some(record)) = self.folder.record(name) else { return Ok(()) };
         if is_old(&phase(&self.folder, name, &record, false)?, retention, now) {
             let path = self.folder.run(name);
             remove(&path).map_err(failed("remove", &path))?;

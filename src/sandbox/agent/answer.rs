@@ -40,9 +40,9 @@ impl ClientError {
         matches!(self, Self::SignIn { error, .. } if error == "invalid_client") && !self.is_clock_skew()
     }
 
-    /// Whether asking again would change nothing.
-    pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { .. }) || self.is_unregistered()
+    /// Whether the registration is gone.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.is("TaskAgentAccessTokenExpiredException")
     }
 
     pub(super) fn may_pass(&self) -> bool {
@@ -52,15 +52,17 @@ impl ClientError {
 
 /// The JSON of a good answer; no content is `Value::Null`.
 pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<Value, ClientError> {
+    let json: Option<Value> =
+        if body.is_empty() && status.is_success() { Some(Value::Null) } else { serde_json::from_slice(body).ok() };
+    let text = |json: &Value, key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    // What a deletion has revoked is not to be had again; another token that is not good may be old.
+    let is_revoked = json.as_ref().is_some_and(|json| text(json, "typeKey") == "TaskAgentAccessTokenExpiredException");
     if status == StatusCode::NON_AUTHORITATIVE_INFORMATION
-        || status == StatusCode::UNAUTHORIZED
+        || (status == StatusCode::UNAUTHORIZED && !is_revoked)
         || status.is_redirection()
     {
         return Err(ClientError::Unauthorized(status));
     }
-    let json: Option<Value> =
-        if body.is_empty() && status.is_success() { Some(Value::Null) } else { serde_json::from_slice(body).ok() };
-    let text = |json: &Value, key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     match json {
         Some(json) if status.is_success() => Ok(json),
         Some(json) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {

@@ -12,6 +12,9 @@ const MAX_LENGTH: usize = 1024;
 /// Names the variables that are no capabilities.
 const IGNORE: &str = "VSO_AGENT_IGNORE";
 
+/// How many variables the agent shows besides, as many as on a real machine.
+const VARIABLES: &str = "SANDBOX_AGENT_VARIABLES";
+
 pub(super) fn capabilities(agent: &str, surroundings: &Surroundings) -> BTreeMap<String, String> {
     let environment = &surroundings.environment;
     let ignored: Vec<String> = environment
@@ -21,9 +24,11 @@ pub(super) fn capabilities(agent: &str, surroundings: &Surroundings) -> BTreeMap
     let variables = environment.iter().filter(|(name, value)| {
         value.len() < MAX_LENGTH
             && *name != IGNORE
+            && *name != VARIABLES
             && !name.to_uppercase().starts_with(INPUT)
             && !ignored.contains(&name.to_lowercase())
     });
+    let made_up = environment.get(VARIABLES).and_then(|count| count.parse().ok()).unwrap_or(0);
     let own = [
         ("Agent.Name", agent.to_owned()),
         ("Agent.Version", AGENT_VERSION.to_owned()),
@@ -34,7 +39,8 @@ pub(super) fn capabilities(agent: &str, surroundings: &Surroundings) -> BTreeMap
         ("InteractiveSession", "False".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.clone(), value.clone()));
-    variables.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    variables.chain(crate::sandbox::made_up_variables(made_up)).chain(own).collect()
 }
 
 /// The machine's name.
@@ -82,6 +88,7 @@ mod tests {
             ("AZP_TOKEN_FILE", "/run/secret"),
             ("KUBECTL_ADO_REGISTRATION", "just-in-time"),
             ("KUBECTL_ADO_INSTALLATION", "id"),
+            ("SANDBOX_AGENT_VARIABLES", "90"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let found = capabilities("a-1", &Surroundings { root: "/azp".into(), environment });
@@ -90,6 +97,8 @@ mod tests {
         assert_eq!(found["Agent.HomeDirectory"], "/azp");
         assert_eq!(found["KUBECTL_ADO_REGISTRATION"], "just-in-time");
         assert_eq!(found["KUBECTL_ADO_INSTALLATION"], "id");
-        assert_eq!(found.len(), 10, "{found:?}");
+        assert_eq!(found.len(), 100, "{found:?}");
+        let bytes: usize = found.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!((5500..7500).contains(&bytes), "{bytes}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use reqwest::{Method, RequestBuilder, Url, redirect::Policy};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header::WWW_AUTHENTICATE, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(100);
 enum Credential {
     /// A token that somebody has given to us.
     Token(SecretString),
+    /// The token of a job.
+    Job(SecretString),
     /// Tokens that the agent gets by its key.
     Own(Arc<SignIn>),
 }
@@ -65,11 +67,45 @@ impl Client {
         Ok(Self { http, organization, credential })
     }
 
+    /// By the token of a job, for its worker.
+    pub(super) fn for_job(&self, token: SecretString) -> Self {
+        Self { credential: Credential::Job(token), ..self.clone() }
+    }
+
+    /// Asks what the server wants to be signed in with, as the real agent does before all else: only a refusal that says so
+    /// makes it sign in.
+    pub(super) async fn greet(&self) -> Result<(), ClientError> {
+        let call = || async {
+            let mut url = self.organization.clone();
+            url.set_path(&format!("{}/_apis/connectionData", self.organization.path().trim_end_matches('/')));
+            let request = self.http.get(url).timeout(TIMEOUT).header("accept", ACCEPT);
+            let request = request.header("x-tfs-fedauthredirect", "Suppress");
+            let failed = |error: reqwest::Error| ClientError::Failed(format!("no answer from the server: {error}"));
+            let response = request.send().await.map_err(failed)?;
+            let ways = response.headers().get_all(WWW_AUTHENTICATE).iter();
+            let ways: Vec<String> = ways.filter_map(|way| Some(way.to_str().ok()?.to_lowercase())).collect();
+            let ours = match &self.credential {
+                Credential::Own(_) | Credential::Job(_) => "bearer",
+                Credential::Token(_) => "basic",
+            };
+            match response.status() {
+                status if status.is_success() => Ok(()),
+                StatusCode::UNAUTHORIZED if ways.iter().any(|way| way.starts_with(ours)) => Ok(()),
+                StatusCode::UNAUTHORIZED => {
+                    let message = format!("the server does not say that one may sign in by {ours}");
+                    Err(ClientError::Refused { type_key: "VssUnauthorizedException".to_owned(), message })
+                }
+                status => Err(ClientError::Failed(format!("the server answered {status} with nothing that helps"))),
+            }
+        };
+        call.retry(back_off()).when(ClientError::may_pass).await
+    }
+
     /// The agent's own key, if it has one.
     pub(super) fn key(&self) -> Option<&AgentKey> {
         match &self.credential {
             Credential::Own(sign_in) => Some(sign_in.key()),
-            Credential::Token(_) => None,
+            Credential::Token(_) | Credential::Job(_) => None,
         }
     }
 
@@ -81,13 +117,18 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let back_off = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(10))
-            .with_max_times(6)
-            .with_jitter();
         let call = || self.once(Call { method: method.clone(), path, query, body, timeout: TIMEOUT });
-        call.retry(back_off).when(ClientError::may_pass).await
+        call.retry(back_off()).when(ClientError::may_pass).await
+    }
+
+    /// The same, but only once.
+    pub(super) async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        self.once(Call { method, path, query: &[], body, timeout: TIMEOUT }).await
     }
 
     /// The same, but only once, and patiently.
@@ -99,6 +140,9 @@ impl Client {
         let sign_in = match &self.credential {
             Credential::Token(token) => {
                 return self.send(&call, |request| request.basic_auth("VstsAgent", Some(token.expose_secret()))).await;
+            }
+            Credential::Job(token) => {
+                return self.send(&call, |request| request.bearer_auth(token.expose_secret())).await;
             }
             Credential::Own(sign_in) => sign_in,
         };
@@ -119,7 +163,9 @@ impl Client {
         sign: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Value, ClientError> {
         let mut url = self.organization.clone();
-        url.set_path(&format!("{}/_apis/{}", self.organization.path().trim_end_matches('/'), call.path));
+        // What is below a project names it first.
+        let path = if call.path.contains("_apis/") { call.path.to_owned() } else { format!("_apis/{}", call.path) };
+        url.set_path(&format!("{}/{path}", self.organization.path().trim_end_matches('/')));
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(call.query);
         }
@@ -136,6 +182,14 @@ impl Client {
         let body = response.bytes().await.map_err(failed)?;
         read(status, &body)
     }
+}
+
+fn back_off() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(10))
+        .with_max_times(6)
+        .with_jitter()
 }
 
 /// The organization's URL, and a client for it.

@@ -4,14 +4,19 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use reqwest::Method;
-use serde::Deserialize;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 
 use super::{
-    AgentError, Surroundings, answer::ClientError, client::Client, console::say, files::AgentSettings, worker::Worker,
+    AgentError, Surroundings, answer::ClientError, client::Client, console::say, files::AgentSettings,
+    reports::Reports, worker::Worker,
 };
 use crate::sandbox::http::RENEW_SECONDS;
+
+/// The version of plans since which the worker says that a job has ended.
+const JOB_COMPLETED_SINCE: u32 = 8;
 
 /// Never used by anybody, but part of the call.
 const LOCK_TOKEN: &str = "00000000-0000-0000-0000-000000000000";
@@ -33,15 +38,59 @@ pub(super) struct Job {
     #[serde(default)]
     plan: Plan,
     #[serde(default)]
+    timeline: Timeline,
+    #[serde(default)]
+    resources: Resources,
+    #[serde(default)]
     variables: BTreeMap<String, Variable>,
     #[serde(default)]
     steps: Vec<JobStep>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Plan {
     definition: Definition,
+    scope_identifier: String,
+    plan_id: String,
+    plan_type: String,
+    version: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Timeline {
+    id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Endpoint {
+    name: String,
+    authorization: EndpointAuthorization,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EndpointAuthorization {
+    parameters: Parameters,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Parameters {
+    #[serde(deserialize_with = "secret")]
+    access_token: Option<SecretString>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(text)?.map(SecretString::from))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,15 +151,24 @@ impl Job {
             Ok(()) => {}
             Err(error) => return say(&format!("Cannot take job {}: {error}", self.job_display_name)),
         }
+        let reports = match Reports::of(&self, &site.client) {
+            Ok(reports) => reports,
+            // Without a connection of its own a real worker ends at once; the server hears of it when the lease lapses.
+            Err(error) => return say(&format!("Cannot run job {}: {error}", self.job_display_name)),
+        };
         let result = match self.start(&site) {
-            Ok(worker) => self.attend(&site, worker, canceled).await,
+            Ok(worker) => {
+                let (result, ()) = tokio::join!(self.attend(&site, worker, canceled), reports.begin());
+                result
+            }
             Err(error) => {
                 say(&format!("Cannot start job {}: {error}", self.job_display_name));
                 Some("failed")
             }
         };
         if let Some(result) = result {
-            self.finish(&site, result).await;
+            reports.end(result).await;
+            self.finish(&site, &reports, result).await;
         }
     }
 
@@ -137,6 +195,23 @@ impl Job {
             ("SYSTEM_JOBID", self.job_id.clone()),
         ];
         passed_on.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The token by which its worker reports.
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        let connection = self.resources.endpoints.iter().find(|endpoint| endpoint.name == "SystemVssConnection");
+        connection?.authorization.parameters.access_token.as_ref()
+    }
+
+    /// The path of its plan, below the organization.
+    pub(super) fn plan_path(&self) -> String {
+        let Plan { scope_identifier, plan_id, plan_type, .. } = &self.plan;
+        format!("{scope_identifier}/_apis/distributedtask/hubs/{}/plans/{plan_id}", plan_type.to_lowercase())
+    }
+
+    /// The path of its timeline.
+    pub(super) fn timeline_path(&self) -> String {
+        format!("{}/timelines/{}", self.plan_path(), self.timeline.id)
     }
 
     /// Renews while the steps run. The result, or `None` if somebody else has decided on it.
@@ -177,11 +252,14 @@ impl Job {
         site.client.call(Method::PATCH, &self.path(site), &query, Some(&body)).await.map(|_| ())
     }
 
-    async fn finish(&self, site: &Site, result: &str) {
-        let shutting_down = if site.once { "true" } else { "false" };
-        let query = [("lockToken", LOCK_TOKEN), ("result", result), ("agentShuttingDown", shutting_down)];
-        let finished: Result<Value, ClientError> =
-            site.client.call(Method::DELETE, &self.path(site), &query, None).await;
+    /// Says that the job has ended: its worker does, or for an old plan the agent.
+    async fn finish(&self, site: &Site, reports: &Reports, result: &str) {
+        let finished: Result<Value, ClientError> = if self.plan.version < JOB_COMPLETED_SINCE {
+            let body = json!({ "requestId": self.request_id, "result": result });
+            site.client.call(Method::PATCH, &self.path(site), &[("lockToken", LOCK_TOKEN)], Some(&body)).await
+        } else {
+            reports.complete(self.request_id, result, site.once).await
+        };
         match finished {
             Ok(_) => say(&format!("Job {} completed with result: {result}", self.job_display_name)),
             // An answer that was lost shows as a job that has ended.

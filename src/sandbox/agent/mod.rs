@@ -6,7 +6,7 @@
 //! It lives on the real one's three files alone: it signs in with a key of its own, and reads messages that are encrypted
 //! for it. Who has written the files, `config.sh` or somebody in its place, is nothing to it.
 
-use std::{collections::BTreeMap, path::PathBuf, pin::Pin, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin};
 
 mod answer;
 mod arguments;
@@ -19,6 +19,7 @@ mod files;
 mod job;
 mod key;
 mod listener;
+mod reports;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,19 @@ pub enum AgentError {
     /// Azure DevOps refuses, or is out of reach.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// There was no first connection; it may be there at the next try.
+    #[error("{0}")]
+    NoConnection(ServiceError),
+}
+
+impl AgentError {
+    /// The real agent's exit code: 1 is an error, 2 one that may pass.
+    fn code(&self) -> u8 {
+        match self {
+            Self::NoConnection(_) => 2,
+            Self::Usage(_) | Self::State(_) | Self::Io(..) | Self::Service(_) => 1,
+        }
+    }
 }
 
 /// What Azure DevOps said, or that it said nothing.
@@ -68,23 +82,24 @@ impl From<ClientError> for AgentError {
 pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// `sandbox-agent configure|run|remove …`, without the program's name: in the current folder, until SIGTERM or SIGINT.
-/// The exit code is the real agent's: 0 is well, also if the job failed; 1 is an error.
-pub async fn main(arguments: Vec<String>) -> ExitCode {
+/// Gives the real agent's exit code: 0 is well, also if the job failed, and if the registration was deleted while it
+/// waited; 1 is an error; 2 is that there was no first connection.
+pub async fn main(arguments: Vec<String>) -> u8 {
     let root = match std::env::current_dir() {
         Ok(root) => root,
         Err(error) => {
             console::error(&format!("the current folder is gone: {error}"));
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     match run(arguments, &Surroundings { root, environment }, console::stop_signal()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             console::error(&error.to_string());
-            ExitCode::FAILURE
+            error.code()
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use reqwest::{Url, header::CONTENT_TYPE};
+use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -117,7 +117,8 @@ impl SignIn {
             return Ok(Token { value: access_token.into(), renew_at });
         }
         match serde_json::from_slice(&body) {
-            Ok(Refused { error, error_description }) if status.is_client_error() => {
+            // The real client reads no refusal at any other status.
+            Ok(Refused { error, error_description }) if status == StatusCode::BAD_REQUEST => {
                 Err(ClientError::SignIn { error, description: error_description })
             }
             _ => Err(ClientError::Failed(format!("the token endpoint answered {status} with nothing that helps"))),

@@ -160,13 +160,77 @@ async fn an_agent_without_once_takes_one_job_after_the_other() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_registered_any_more_gives_up() {
+async fn an_agent_without_a_first_connection_ends_with_the_code_for_another_try() {
     let (sandbox, pool) = start(Rules::default());
     let root = tempfile::tempdir().unwrap();
     configure(&sandbox, root.path(), "a").await.unwrap();
     sandbox.remove_agent(pool, sandbox.agents(pool)[0].id).unwrap();
     let error = run_once(root.path()).await.unwrap_err();
-    assert!(error.to_string().contains("invalid_client"), "{error}");
+    assert!(error.to_string().contains("invalid_client") && error.code() == 2, "{error}");
+    sandbox.stop();
+    assert_eq!(run_once(root.path()).await.unwrap_err().code(), 2);
+}
+
+#[tokio::test]
+async fn an_agent_whose_registration_is_deleted_while_it_waits_ends_well() {
+    let (sandbox, pool) = start(Rules::default());
+    let root = tempfile::tempdir().unwrap();
+    configure(&sandbox, root.path(), "a").await.unwrap();
+    let agent = tokio::spawn(run_once(root.path()));
+    assert!(sandbox.until(LONG, |state| state.online_agents() == 1).await);
+    sandbox.remove_agent(pool, sandbox.agents(pool)[0].id).unwrap();
+    agent.await.unwrap().unwrap();
+    assert_eq!(sandbox.history()[0].received, 0);
+}
+
+#[tokio::test]
+async fn the_calls_come_in_the_order_of_the_real_agents() {
+    let (sandbox, pool) = start(Rules::default());
+    let root = tempfile::tempdir().unwrap();
+    configure(&sandbox, root.path(), "a").await.unwrap();
+    let before = sandbox.calls();
+    let request = sandbox.queue(pool, JobSpec::new("ci", "x").step("x", "sleep 1")).unwrap();
+    run_once(root.path()).await.unwrap();
+    assert_eq!(sandbox.request(request).unwrap().result, Some(JobResult::Succeeded));
+    let now = sandbox.calls();
+    let made = |route: &str| now.get(route).unwrap_or(&0) - before.get(route).unwrap_or(&0);
+    let plan = "distributedtask/hubs/build/plans/{id}";
+    for (route, count) in [
+        ("GET connectiondata".to_owned(), 5),
+        ("POST oauth2/token/{id}".to_owned(), 1),
+        ("POST customerintelligence/events".to_owned(), 1),
+        ("GET featureflags/distributedtask.agent.enableissuesourcevalidation".to_owned(), 1),
+        ("OPTIONS ".to_owned(), 1),
+        ("POST distributedtask/pools/{id}/sessions".to_owned(), 1),
+        (format!("PATCH {plan}/timelines/{{id}}/records"), 2),
+        (format!("POST {plan}/timelines/{{id}}/records/{{id}}/feed"), 1),
+        (format!("POST {plan}/logs"), 1),
+        (format!("POST {plan}/logs/{{id}}"), 1),
+        (format!("POST {plan}/events"), 1),
+        ("DELETE distributedtask/pools/{id}/jobrequests/{id}".to_owned(), 0),
+    ] {
+        assert_eq!(made(&route), count, "{route}: {now:?}");
+    }
+    assert!(made("GET distributedtask/pools/{id}/messages") >= 2, "two at once");
+}
+
+#[tokio::test]
+async fn an_agent_pauses_after_a_poll_without_a_message_and_outlasts_silence() {
+    let poll_pause = Duration::from_secs(3)..=Duration::from_secs(3);
+    let settings = Settings { hold: Duration::from_millis(100), poll_pause, ..Settings::default() };
+    let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), settings).unwrap();
+    let pool = sandbox.add_pool("linux").unwrap();
+    let root = tempfile::tempdir().unwrap();
+    configure(&sandbox, root.path(), "a").await.unwrap();
+    let agent = tokio::spawn(run_once(root.path()));
+    assert!(sandbox.until(LONG, |state| state.online_agents() == 1).await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(sandbox.calls()["GET distributedtask/pools/{id}/messages"], 2, "one poll and one beside it");
+    // Whatever refuses it meanwhile, it asks again.
+    sandbox.inject(FaultKind::ServerError.times(1).on("messages"));
+    let request = sandbox.queue(pool, JobSpec::new("ci", "x").step("x", "true")).unwrap();
+    assert!(sandbox.until(LONG, ended(request)).await);
+    agent.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -179,7 +243,7 @@ async fn an_agent_gets_over_what_goes_wrong_on_the_way() {
     sandbox.inject(FaultKind::SignInPage.times(1).on("messages"));
     sandbox.inject(FaultKind::Dropped.times(1).on("PATCH"));
     sandbox.inject(FaultKind::CutOff.times(1).on("PATCH"));
-    sandbox.inject(FaultKind::Throttled(Duration::from_secs(1)).times(1).on("result="));
+    sandbox.inject(FaultKind::Throttled(Duration::from_secs(1)).times(1).on("/events"));
     configure(&sandbox, root.path(), "a").await.unwrap();
     let request = sandbox.queue(pool, JobSpec::new("ci", "x").step("x", "true")).unwrap();
     run_once(root.path()).await.unwrap();

@@ -71,7 +71,8 @@ pub(super) fn get(shared: &Shared, call: &Call, pool: &str, id: &str) -> Result<
 
 pub(super) fn create(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, Refusal> {
     let pool = number(pool, "poolId")?;
-    let spec = spec(call.json()?, None, &authorization_url(shared, call))?;
+    let mut spec = spec(call.json()?, None, &authorization_url(shared, call))?;
+    spec.enabled |= !shared.settings.registers_disabled_agents;
     let id = shared.with(|state, now| state.register(pool, spec, now))?;
     reply(shared, call, pool, id, everything())
 }
@@ -144,6 +145,9 @@ fn reply(shared: &Shared, call: &Call, pool: i64, id: i64, include: Include) -> 
             agent["authorization"] = wire::authorization(authorization);
         }
         let href = format!("{base}/_apis/distributedtask/pools/{pool}/agents/{id}");
+        if let Some(url) = &shared.settings.server_url {
+            agent["properties"] = json!({ "ServerUrl": { "$type": "System.String", "$value": url } });
+        }
         agent["_links"] = json!({ "self": { "href": href } });
         Ok(Reply::json(&agent))
     })

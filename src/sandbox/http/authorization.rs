@@ -4,9 +4,14 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{Method, header::AUTHORIZATION};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
 use super::{Shared, call::Call, grants::AgentCaller, oauth, reply::Reply};
+use crate::sandbox::state::Request;
+
+/// How long after the end of a job its worker may report.
+const AFTER_THE_END: SignedDuration = SignedDuration::from_mins(5);
 
 /// Who is calling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) enum Caller {
     User(String),
     /// An agent, which may do little.
     Agent(AgentCaller),
+    /// The worker of this job request, which may report what becomes of it.
+    Job(i64),
     /// Somebody without a token, where none is needed.
     Nobody,
 }
@@ -27,11 +34,27 @@ pub(super) fn admit(shared: &Shared, call: &Call, segments: &[String]) -> Result
         return Ok(Caller::Nobody);
     }
     let Some(header) = call.header(AUTHORIZATION.as_str()) else {
-        // What a client asks before it knows how to sign in.
-        let open = call.method == Method::OPTIONS || segments == ["connectiondata"];
-        return if open { Ok(Caller::Nobody) } else { Err(Box::new(rejected(call))) };
+        // What a client asks before it knows how to sign in. The refusal of a private organization tells it that, whoever
+        // asks.
+        let is_question = segments == ["connectiondata"];
+        return match call.method == Method::OPTIONS || (is_question && shared.settings.is_public) {
+            true => Ok(Caller::Nobody),
+            false if is_question => Err(Box::new(unauthorized(call))),
+            false => Err(Box::new(rejected(call))),
+        };
     };
-    token(header).and_then(|token| caller(shared, &token)).ok_or_else(|| Box::new(rejected(call)))
+    let Some(token) = token(header) else { return Err(Box::new(rejected(call))) };
+    if let Some(caller) = caller(shared, &token) {
+        return Ok(caller);
+    }
+    let of_agent = shared.grants().caller(&token, shared.now());
+    Err(Box::new(if of_agent.is_some() { revoked() } else { rejected(call) }))
+}
+
+/// The token of an agent whose registration was deleted or replaced.
+pub(super) fn revoked() -> Reply {
+    let message = "The agent's access token has been revoked.";
+    Reply::error(401, "TaskAgentAccessTokenExpiredException", message)
 }
 
 fn caller(shared: &Shared, token: &str) -> Option<Caller> {
@@ -41,8 +64,18 @@ fn caller(shared: &Shared, token: &str) -> Option<Caller> {
     if let Some(name) = shared.user(token) {
         return Some(Caller::User(name));
     }
+    let job = shared.grants().job(token);
+    if let Some(request) = job {
+        let now = shared.now();
+        return shared.see(|state| is_open(state.find_request(request)?, now).then_some(Caller::Job(request)));
+    }
     let agent = shared.grants().caller(token, shared.now())?;
     shared.see(|state| agent.is_registered(state)).then_some(Caller::Agent(agent))
+}
+
+/// Whether a request's worker may still report.
+fn is_open(request: &Request, now: Timestamp) -> bool {
+    request.finished_at.is_none_or(|finished| now.duration_since(finished) < AFTER_THE_END)
 }
 
 fn token(header: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use hyper::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::sandbox::state::Refusal;
+use crate::sandbox::{faults::is_list, state::Refusal};
 
 #[derive(Debug)]
 pub(in crate::sandbox) struct Call {
@@ -31,12 +31,26 @@ impl Call {
     }
 
     /// The path's segments after `/{organization}/_apis`, in lower case: routes are matched regardless of case.
-    /// `None` if it is another organization's or none.
+    /// `None` if it is another organization's or none. Plans of jobs are below a project: `/{organization}/{project}/_apis`.
     pub(super) fn api_path(&self, organization: &str) -> Option<Vec<String>> {
-        let mut segments = self.path.split('/').filter(|segment| !segment.is_empty());
-        let ours = segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(organization));
-        let api = segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case("_apis"));
-        (ours && api).then(|| segments.map(str::to_lowercase).collect())
+        let segments = self.path.split('/').filter(|segment| !segment.is_empty()).map(str::to_lowercase);
+        let segments: Vec<String> = segments.collect();
+        let (ours, rest) = segments.split_first()?;
+        if !ours.eq_ignore_ascii_case(organization) {
+            return None;
+        }
+        match rest {
+            [api, rest @ ..] if api == "_apis" => Some(rest.to_vec()),
+            [_, api, rest @ ..] if api == "_apis" && rest.starts_with(&["distributedtask".into(), "hubs".into()]) => {
+                Some(rest.to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it asks for a list of pools, agents or job requests.
+    pub(super) fn is_list(&self) -> bool {
+        is_list(&format!("{} {}", self.method, self.path).to_lowercase())
     }
 
     /// What is counted: the method and the path after `_apis` with `{id}` for numbers and ids.
@@ -77,6 +91,11 @@ impl Call {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Refusal::Invalid(format!("The body is not what was expected: {error}")))
+    }
+
+    /// How many bytes the body has.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
     }
 
     /// The body, whatever JSON it is.
@@ -173,6 +192,9 @@ mod tests {
         let path = "/O/_apis/DistributedTask/pools/12/sessions/0000000a-5e55-4000-8000-00000000000b";
         assert_eq!(call(path).route("o"), "GET distributedtask/pools/{id}/sessions/{id}");
         assert_eq!(call("/other/_apis/x").route("o"), "GET /other/_apis/x");
+        let path = "/o/5a4d0000-0000-4000-8000-000000000002/_apis/distributedtask/hubs/build/plans/1/logs";
+        assert_eq!(call(path).route("o"), "GET distributedtask/hubs/build/plans/{id}/logs");
+        assert_eq!(call("/o/project/_apis/distributedtask/pools").api_path("o"), None);
     }
 
     #[test]

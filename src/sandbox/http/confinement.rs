@@ -4,8 +4,20 @@
 
 use serde_json::Value;
 
-use super::{Shared, call::Call, grants::AgentCaller, reply::Reply};
+use super::{Shared, call::Call, grants::AgentCaller, reply::Reply, wire};
 use crate::sandbox::state::State;
+
+/// The same for the worker of a job request: it reports on its own plan, and reads the tasks that it runs.
+pub(super) fn refuse_job(shared: &Shared, request: i64, call: &Call, segments: &[String]) -> Option<Reply> {
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let plan = shared.see(|state| state.find_request(request).map(wire::plan_id));
+    let is_allowed = match &segments[..] {
+        ["distributedtask", "hubs", _, "plans", id, ..] => plan.as_deref() == Some(*id),
+        ["distributedtask", "tasks", ..] => true,
+        _ => is_for_everybody(call, &segments),
+    };
+    (!is_allowed).then(|| Reply::access_denied("Sandbox Build Service", ""))
+}
 
 /// `None` lets the call pass; else it is the refusal.
 pub(super) fn refuse(shared: &Shared, agent: &AgentCaller, call: &Call, segments: &[String]) -> Option<Reply> {
@@ -26,7 +38,15 @@ pub(super) fn refuse(shared: &Shared, agent: &AgentCaller, call: &Call, segments
 fn is_for_everybody(call: &Call, segments: &[&str]) -> bool {
     matches!(
         (call.method.as_str(), segments),
-        ("OPTIONS", []) | ("GET", ["connectiondata"] | ["distributedtask", "packages", "agent", ..])
+        ("OPTIONS", [] | [_])
+            | (
+                "GET",
+                ["connectiondata"]
+                    | ["resourceareas"]
+                    | ["featureflags", _]
+                    | ["distributedtask", "packages", "agent", ..]
+            )
+            | ("POST", ["customerintelligence", "events"])
     )
 }
 
@@ -37,7 +57,7 @@ fn is_its_own(state: &State, agent: &AgentCaller, call: &Call, segments: &[&str]
         return false;
     }
     match (call.method.as_str(), rest) {
-        ("GET", ["agents", id]) => is(id, agent.agent),
+        ("GET", ["agents", id]) | ("PUT", ["agents", id, "updates"]) => is(id, agent.agent),
         ("POST", ["sessions"]) => {
             let body: Value = call.json().unwrap_or_default();
             body["agent"]["id"] == agent.agent

@@ -37,6 +37,9 @@ struct Grant {
 #[derive(Default)]
 pub(in crate::sandbox) struct Grants {
     tokens: HashMap<String, Grant>,
+    /// The tokens of jobs, by their requests, and the other way round.
+    job_tokens: HashMap<i64, String>,
+    jobs: HashMap<String, i64>,
     /// The second until which each used assertion holds, by client and assertion.
     used: HashMap<(String, String), i64>,
     counts: Assertions,
@@ -73,14 +76,28 @@ impl Grants {
         lifetime: Duration,
         now: Timestamp,
     ) -> Option<String> {
-        let mut bytes = [0; 48];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        let token = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let token = random_token()?;
         let caller = AgentCaller { pool, agent, client_id: client_id.to_owned() };
         let expires = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
         self.tokens.retain(|_, grant| grant.expires > now);
         self.tokens.insert(token.clone(), Grant { caller, expires });
         Some(token)
+    }
+
+    /// The token for the worker of a job request; always the same one.
+    pub(super) fn job_token(&mut self, request: i64) -> Option<String> {
+        if let Some(token) = self.job_tokens.get(&request) {
+            return Some(token.clone());
+        }
+        let token = random_token()?;
+        self.job_tokens.insert(request, token.clone());
+        self.jobs.insert(token.clone(), request);
+        Some(token)
+    }
+
+    /// The job request whose worker this token is for.
+    pub(super) fn job(&self, token: &str) -> Option<i64> {
+        self.jobs.get(token).copied()
     }
 
     /// Whose token it is.
@@ -103,4 +120,10 @@ impl Grants {
     pub(in crate::sandbox) fn counts(&self) -> Assertions {
         self.counts.clone()
     }
+}
+
+fn random_token() -> Option<String> {
+    let mut bytes = [0; 48];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -186,6 +186,6 @@ pub(super) fn delete(shared: &Shared, call: &Call, pool: &str, id: &str) -> Resu
     Ok(Reply::json(&json!({})))
 }
 
-fn parse_result(name: &str) -> Result<JobResult, Refusal> {
+pub(super) fn parse_result(name: &str) -> Result<JobResult, Refusal> {
     JobResult::parse(name).ok_or_else(|| Refusal::Invalid(format!("\"{name}\" is no result of a job request.")))
 }

@@ -14,15 +14,30 @@ const COMMAND_LINE_TASK: &str = "d9bafed4-0b18-4f58-968d-86655b4d2ce9";
 /// How often the agent should renew its request, in seconds. A real agent knows only 60.
 pub(in crate::sandbox) const RENEW_SECONDS: &str = "sandbox.renewSeconds";
 
-pub(super) fn message(message: &Message, state: &State) -> Option<Value> {
+/// How long the agent should pause after a poll without a message, in seconds: at least and at most. A real agent knows
+/// only 5 to 15.
+pub(in crate::sandbox) const POLL_PAUSE: &str = "sandbox.pollPauseSeconds";
+
+/// Where the worker of a job reports, and with what token.
+pub(super) struct Connection {
+    pub(super) url: String,
+    pub(super) token: String,
+}
+
+/// `connect` gives the worker of a job request its connection.
+pub(super) fn message(
+    message: &Message,
+    state: &State,
+    connect: impl FnOnce(i64) -> Option<Connection>,
+) -> Option<Value> {
     let (message_type, body) = match message.content {
-        MessageContent::Job(id) => ("PipelineAgentJobRequest", job(state.find_request(id)?, state)),
+        MessageContent::Job(id) => ("PipelineAgentJobRequest", job(state.find_request(id)?, state, &connect(id)?)),
         MessageContent::Cancel(id) => ("JobCancelMessage", cancel(state.find_request(id)?, state)),
     };
     Some(json!({ "messageId": message.id, "messageType": message_type, "body": body.to_string() }))
 }
 
-fn job(request: &Request, state: &State) -> Value {
+fn job(request: &Request, state: &State, connection: &Connection) -> Value {
     let steps: Vec<Value> = request
         .job
         .steps
@@ -45,7 +60,8 @@ fn job(request: &Request, state: &State) -> Value {
     json!({
         "messageType": "PipelineAgentJobRequest",
         "plan": {
-            "scopeIdentifier": wire::guid(4, 1),
+            "scopeIdentifier": wire::PROJECT_ID,
+            "version": wire::PLAN_VERSION,
             "planType": request.job.plan_type,
             "planId": wire::plan_id(request),
             "definition": { "id": request.definition, "name": request.job.pipeline },
@@ -58,7 +74,16 @@ fn job(request: &Request, state: &State) -> Value {
         "requestId": request.id,
         "lockedUntil": request.locked_until.map(wire::date),
         "lockToken": "00000000-0000-0000-0000-000000000000",
-        "resources": { "endpoints": [], "repositories": [] },
+        "resources": {
+            "endpoints": [{
+                "name": "SystemVssConnection",
+                "url": connection.url,
+                "authorization": { "scheme": "OAuth", "parameters": { "AccessToken": connection.token } },
+                "isShared": false,
+                "isReady": true,
+            }],
+            "repositories": [],
+        },
         "variables": {
             "system.definitionName": variable(request.job.pipeline.clone()),
             "system.jobDisplayName": variable(request.job.name.clone()),

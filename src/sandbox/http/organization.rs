@@ -8,6 +8,10 @@ use crate::sandbox::state::Refusal;
 /// What Azure DevOps calls a number that is as good as none.
 const UNLIMITED: i64 = i32::MAX as i64;
 
+/// The service that the locations are of: that of a Server. Microsoft's libraries ask that one for its resources
+/// (`OPTIONS _apis/`), where from one in the cloud they expect definitions of further services, and fail without.
+const SERVICE_OWNER: &str = "87966eaa-cb2a-443f-be3c-47bd3b5bf3cb";
+
 /// Who is calling. A caller without a token is nobody in particular, and no error.
 pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> Reply {
     let user = match caller {
@@ -38,6 +42,14 @@ pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> 
                 "properties": {},
             })
         }
+        Caller::Job(request) => json!({
+            "id": wire::guid(10, *request),
+            "descriptor": format!("Microsoft.TeamFoundation.ServiceIdentity;{}:Build:{request}", wire::HOST_ID),
+            "subjectDescriptor": "svc.c2FuZGJveA",
+            "providerDisplayName": "Sandbox Build Service",
+            "isActive": true,
+            "properties": {},
+        }),
         Caller::Nobody => json!({
             "id": "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa",
             "descriptor": "System:PublicAccess;aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa",
@@ -55,7 +67,7 @@ pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> 
         "deploymentId": wire::guid(8, 1),
         "deploymentType": "hosted",
         "locationServiceData": {
-            "serviceOwner": "00025394-6065-48ca-87d9-7f5672854ef7",
+            "serviceOwner": SERVICE_OWNER,
             "defaultAccessMappingMoniker": "CodexAccessMapping",
             "lastChangeId": 1,
             "lastChangeId64": 1,
@@ -73,37 +85,20 @@ pub(super) fn connection_data(shared: &Shared, call: &Call, caller: &Caller) -> 
     }))
 }
 
-/// The resources that exist here. Clients made with Azure DevOps' libraries find their routes by these ids.
-pub(super) fn locations() -> Reply {
-    let pool = "_apis/{area}/pools/{poolId}/{resource}";
-    let resources = [
-        ("a8c47e17-4d56-4a56-92bb-de7ea7dc65be", "pools", "_apis/{area}/{resource}/{poolId}".to_owned(), 1),
-        ("e298ef32-5878-4cab-993c-043836571f42", "agents", format!("{pool}/{{agentId}}"), 1),
-        ("fc825784-c92a-4299-9221-998a02d1b54f", "jobrequests", format!("{pool}/{{requestId}}"), 1),
-        ("134e239e-2df3-4794-a6f6-24f1f19ec8dc", "sessions", format!("{pool}/{{sessionId}}"), 1),
-        ("c3a054f6-7a8a-49c0-944e-3a8e5d7adfd7", "messages", format!("{pool}/{{messageId}}"), 1),
-        (
-            "8ffcd551-079c-493a-9c02-54346299d144",
-            "packages",
-            "_apis/{area}/{resource}/{packageType}/{platform}/{version}".to_owned(),
-            2,
-        ),
-        ("eae1d376-a8b1-4475-9041-1dfdbe8f0143", "resourceusage", "_apis/{area}/{resource}".to_owned(), 2),
-    ];
-    let documented = ["pools", "agents"];
-    let values = resources.into_iter().map(|(id, name, template, version)| {
-        json!({
-            "id": id,
-            "area": "distributedtask",
-            "resourceName": name,
-            "routeTemplate": template,
-            "resourceVersion": version,
-            "minVersion": "1.0",
-            "maxVersion": "7.2",
-            "releasedVersion": if documented.contains(&name) { "7.1" } else { "0.0" },
-        })
-    });
-    Reply::list(values.collect())
+/// Where other services of the organization are. There are none, so everything is at the organization's own URL.
+pub(super) fn resource_areas() -> Reply {
+    Reply::list(Vec::new())
+}
+
+/// A feature flag. All are off.
+pub(super) fn feature_flag(name: &str) -> Reply {
+    Reply::json(&json!({
+        "name": name,
+        "description": "",
+        "uri": "",
+        "effectiveState": "Off",
+        "explicitState": "Undefined",
+    }))
 }
 
 /// The agent package, by platform in the path or in the query.

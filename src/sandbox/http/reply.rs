@@ -46,6 +46,10 @@ impl Reply {
         Self::new(200, "application/octet-stream", bytes)
     }
 
+    pub(super) fn zip(bytes: Vec<u8>) -> Self {
+        Self::new(200, "application/zip", bytes)
+    }
+
     pub(super) fn html(status: u16, title: &str) -> Self {
         let page = format!(
             "<!DOCTYPE html>\r\n<html lang=\"en-US\"><head><title>{title}</title></head>\

@@ -3,7 +3,8 @@
 use hyper::Method;
 
 use super::{
-    Shared, agents, authorization::Caller, call::Call, job_requests, oauth, organization, pools, reply::Reply, sessions,
+    Shared, agents, authorization::Caller, call::Call, job_requests, locations, oauth, organization, plans, pools,
+    reply::Reply, sessions,
 };
 use crate::sandbox::state::Refusal;
 
@@ -21,14 +22,26 @@ pub(super) async fn route(
 ) -> Result<Reply, Refusal> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), &segments[..]) {
-        ("OPTIONS", []) => Ok(organization::locations()),
+        ("OPTIONS", []) => Ok(locations::list(None)),
+        ("OPTIONS", [area]) => Ok(locations::list(Some(area))),
+        ("GET", ["resourceareas"]) => Ok(organization::resource_areas()),
+        ("GET", ["featureflags", name]) => Ok(organization::feature_flag(name)),
+        // Nobody reads what agents tell of themselves.
+        ("POST", ["customerintelligence", "events"]) => Ok(Reply::empty(204)),
         ("GET", ["connectiondata"]) => Ok(organization::connection_data(shared, call, caller)),
         ("POST", ["oauth2", "token", _]) => Ok(oauth::token(shared, call)),
         ("GET", ["distributedtask", "packages", "agent", rest @ ..]) => organization::packages(shared, call, rest),
+        ("GET", ["distributedtask", "tasks", _, _]) => Ok(plans::task()),
+        (_, ["distributedtask", "hubs", _, "plans", plan, rest @ ..]) => {
+            Ok(plans::answer(shared, call, plan, rest)?.unwrap_or_else(|| unknown(call)))
+        }
         ("GET", ["distributedtask", "resourceusage"]) => Ok(organization::resource_usage(shared, call)),
 
         ("GET", ["distributedtask", "pools"]) => pools::list(shared, call),
+        ("POST", ["distributedtask", "pools"]) => pools::create(shared, call),
         ("GET", ["distributedtask", "pools", pool]) => pools::get(shared, pool),
+        ("PATCH", ["distributedtask", "pools", pool]) => pools::update(shared, call, pool),
+        ("DELETE", ["distributedtask", "pools", pool]) => pools::delete(shared, pool),
         ("GET", ["distributedtask", "pools", pool, "permissions", _]) => pools::permission(shared, pool),
 
         ("GET", ["distributedtask", "pools", pool, "agents"]) => agents::list(shared, call, pool),
@@ -40,6 +53,8 @@ pub(super) async fn route(
         ("PUT", ["distributedtask", "pools", pool, "agents", id, "usercapabilities"]) => {
             agents::set_user_capabilities(shared, call, pool, id)
         }
+
+        ("PUT", ["distributedtask", "pools", pool, "agents", id, "updates"]) => agents::get(shared, call, pool, id),
 
         ("GET", ["distributedtask", "pools", pool, "jobrequests"]) => job_requests::list(shared, call, pool),
         ("POST", ["distributedtask", "pools", pool, "jobrequests"]) => job_requests::queue(shared, call, pool),

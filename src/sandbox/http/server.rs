@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::{Response, body::Bytes};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::net::TcpListener;
 
 use super::{
@@ -27,7 +28,18 @@ pub(in crate::sandbox) async fn serve(shared: Arc<Shared>, listener: TcpListener
     connections::serve(listener, async move { clock.keep_time().await }, answer).await;
 }
 
-async fn answer(shared: &Shared, Asked { line, call }: Asked) -> Result<Response<Full<Bytes>>, Dropped> {
+/// Each answer says what the organization's clock shows.
+async fn answer(shared: &Shared, asked: Asked) -> Result<Response<Full<Bytes>>, Dropped> {
+    let reply = reply(shared, asked).await?;
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.now());
+    Ok(match date {
+        Ok(date) => reply.with("date", &date),
+        Err(_) => reply,
+    }
+    .into_response())
+}
+
+async fn reply(shared: &Shared, Asked { line, call }: Asked) -> Result<Reply, Dropped> {
     shared.count_call(call.route(&shared.settings.organization));
     let (latency, fault) = shared.faults().strike(&line);
     if !latency.is_zero() {
@@ -38,14 +50,22 @@ async fn answer(shared: &Shared, Asked { line, call }: Asked) -> Result<Response
             return Err(Dropped);
         }
         if let Some(reply) = troubles::instead(kind, &call, shared) {
-            return Ok(reply.into_response());
+            return Ok(reply);
         }
     }
     let reply = handle(shared, &call).await;
+    if call.is_list() && reply.status == 200 {
+        shared.past_lists().remember(&line, &reply.body);
+    }
     match fault {
         Some(FaultKind::LostReply) => Err(Dropped),
-        Some(kind) => Ok(troubles::afterwards(kind, reply).into_response()),
-        None => Ok(reply.into_response()),
+        Some(kind) => {
+            if let FaultKind::LateReply(time) = kind {
+                tokio::time::sleep(time).await;
+            }
+            Ok(troubles::afterwards(kind, reply, &line, shared))
+        }
+        None => Ok(reply),
     }
 }
 
@@ -65,6 +85,11 @@ async fn handle(shared: &Shared, call: &Call) -> Reply {
     }
     if let Caller::Agent(agent) = &caller
         && let Some(reply) = confinement::refuse(shared, agent, call, &segments)
+    {
+        return reply;
+    }
+    if let Caller::Job(request) = &caller
+        && let Some(reply) = confinement::refuse_job(shared, *request, call, &segments)
     {
         return reply;
     }

@@ -8,9 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Shared,
-    authorization::{Caller, rejected},
+    agents::base,
+    authorization::{Caller, revoked},
     call::{Call, number},
-    encryption, message,
+    encryption,
+    message::{self, Connection},
     reply::Reply,
 };
 use crate::sandbox::state::{Refusal, SessionDraft};
@@ -52,11 +54,13 @@ pub(super) fn open(shared: &Shared, call: &Call, pool: &str) -> Result<Reply, Re
         draft.key = key;
         Ok::<_, Refusal>((state.open_session(pool, draft, now)?, name, encrypted))
     })?;
+    let pause = &shared.settings.poll_pause;
     let mut reply = json!({
         "sessionId": session,
         "ownerName": body.owner_name.unwrap_or_default(),
         "agent": { "id": agent, "name": name },
         "useFipsEncryption": fips,
+        message::POLL_PAUSE: [pause.start().as_secs_f64(), pause.end().as_secs_f64()],
     });
     if let Some(key) = key {
         reply["encryptionKey"] = key;
@@ -106,10 +110,15 @@ pub(super) async fn next_message(shared: &Shared, call: &Call, caller: &Caller, 
                 && state.session_of(session).is_some()
                 && !agent.is_registered(state)
             {
-                return Ok(Some(rejected(call)));
+                return Ok(Some(revoked()));
             }
             let next = state.next_message(pool, session, last, now)?;
-            let Some(mut message) = next.and_then(|next| message::message(&next, state)) else { return Ok(None) };
+            let connect = |request| {
+                let token = shared.grants().job_token(request)?;
+                Some(Connection { url: format!("{}/", base(shared, call)), token })
+            };
+            let message = next.and_then(|next| message::message(&next, state, connect));
+            let Some(mut message) = message else { return Ok(None) };
             if let Some(key) = state.session_key(session) {
                 encryption::seal(&mut message, key)?;
             }

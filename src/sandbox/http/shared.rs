@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
-use super::grants::Grants;
+use super::{grants::Grants, lists::PastLists, plans::Plans};
 use crate::sandbox::{FaultKind, package::Package, served::lock, settings::Settings, state::State, switched::Faults};
 
 /// Knows the user that a token is of.
@@ -34,6 +34,9 @@ pub(in crate::sandbox) struct Shared {
     faults: Mutex<Faults<FaultKind>>,
     calls: Mutex<BTreeMap<String, u64>>,
     grants: Mutex<Grants>,
+    past_lists: Mutex<PastLists>,
+    plans: Mutex<Plans>,
+    clock_ahead: Mutex<SignedDuration>,
     users: Mutex<Option<Users>>,
     /// The state's version; whoever waits for a change subscribes.
     changed: watch::Sender<u64>,
@@ -45,11 +48,14 @@ impl Shared {
     pub(in crate::sandbox) fn new(settings: Settings, package: Package) -> Self {
         Self {
             state: Mutex::new(State::new(settings.rules.clone())),
+            clock_ahead: Mutex::new(settings.clock_ahead),
             settings,
             package,
             faults: Mutex::default(),
             calls: Mutex::default(),
             grants: Mutex::default(),
+            past_lists: Mutex::default(),
+            plans: Mutex::default(),
             users: Mutex::default(),
             changed: watch::Sender::new(0),
             alarmed: Notify::new(),
@@ -58,7 +64,13 @@ impl Shared {
 
     /// The time by the organization's clock.
     pub(in crate::sandbox) fn now(&self) -> Timestamp {
-        Timestamp::now().saturating_add(self.settings.clock_ahead).unwrap_or(Timestamp::MAX)
+        Timestamp::now().saturating_add(*lock(&self.clock_ahead)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Sets the organization's clock to be this far ahead of this machine's.
+    pub(in crate::sandbox) fn set_clock_ahead(&self, ahead: SignedDuration) {
+        *lock(&self.clock_ahead) = ahead;
+        self.alarmed.notify_one();
     }
 
     /// Does something with the state at this moment, and tells everybody who waits if it changed.
@@ -89,6 +101,14 @@ impl Shared {
 
     pub(in crate::sandbox) fn faults(&self) -> MutexGuard<'_, Faults<FaultKind>> {
         lock(&self.faults)
+    }
+
+    pub(super) fn past_lists(&self) -> MutexGuard<'_, PastLists> {
+        lock(&self.past_lists)
+    }
+
+    pub(super) fn plans(&self) -> MutexGuard<'_, Plans> {
+        lock(&self.plans)
     }
 
     pub(in crate::sandbox) fn grants(&self) -> MutexGuard<'_, Grants> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
-use super::{Shared, authorization, call::Call, oauth, reply::Reply};
+use super::{Shared, authorization, call::Call, lists, oauth, reply::Reply};
 use crate::sandbox::{faults::FaultKind, state::Refusal};
 
 /// The answer instead of doing anything; `None` if the call is to be done.
@@ -15,7 +15,10 @@ pub(super) fn instead(kind: FaultKind, call: &Call, shared: &Shared) -> Option<R
             Reply::html(302, "Object moved").with("location", &format!("{}/_signin?realm=sandbox", call.origin()))
         }
         FaultKind::Unauthorized => authorization::unauthorized(call),
-        FaultKind::Forbidden => Reply::access_denied("Sandbox", "sandbox"),
+        FaultKind::Forbidden | FaultKind::ReadOnly => Reply::access_denied("Sandbox", "sandbox"),
+        // Pools that are not visible are not among those of a name; what they hold is as if there were nothing.
+        FaultKind::OutOfSight if call.is_list() => Reply::list(Vec::new()),
+        FaultKind::OutOfSight => Refusal::PoolNotFound(0).into(),
         FaultKind::NotFound => Refusal::PoolNotFound(0).into(),
         FaultKind::Conflict if call.path.to_lowercase().ends_with("/sessions") => session_conflict(),
         FaultKind::SessionConflict => session_conflict(),
@@ -27,7 +30,14 @@ pub(super) fn instead(kind: FaultKind, call: &Call, shared: &Shared) -> Option<R
         | FaultKind::RetryAfter(_)
         | FaultKind::CutOff
         | FaultKind::Dropped
-        | FaultKind::LostReply => return None,
+        | FaultKind::LostReply
+        | FaultKind::LateReply(_)
+        | FaultKind::EmptyList
+        | FaultKind::HalfList
+        | FaultKind::ShortList(_)
+        | FaultKind::DoubledList
+        | FaultKind::MisshapenList(_)
+        | FaultKind::StaleList(_) => return None,
     })
 }
 
@@ -35,9 +45,13 @@ fn session_conflict() -> Reply {
     Refusal::SessionConflict("sandbox".to_owned()).into()
 }
 
-/// What becomes of the answer once the call is done.
-pub(super) fn afterwards(kind: FaultKind, mut reply: Reply) -> Reply {
+/// What becomes of the answer to `call`, `METHOD /path?query`, once it is done.
+pub(super) fn afterwards(kind: FaultKind, mut reply: Reply, call: &str, shared: &Shared) -> Reply {
     match kind {
+        FaultKind::StaleList(age) => match shared.past_lists().as_of(call, age) {
+            Some(body) if reply.status == 200 => Reply { body, ..reply },
+            _ => reply,
+        },
         FaultKind::RetryAfter(wait) => reply.with("retry-after", &seconds(wait).to_string()),
         FaultKind::CutOff => {
             let half = reply.body.len() / 2;
@@ -48,7 +62,7 @@ pub(super) fn afterwards(kind: FaultKind, mut reply: Reply) -> Reply {
             }
             reply
         }
-        _ => reply,
+        kind => lists::edit(kind, reply),
     }
 }
 

@@ -55,7 +55,7 @@ fn preview_only(segments: &[String]) -> Option<u32> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {
         ["distributedtask", "pools", _, "jobrequests" | "sessions" | "messages", ..] => Some(1),
-        ["connectiondata"] => Some(1),
+        ["connectiondata" | "resourceareas"] | ["featureflags", _] | ["customerintelligence", "events"] => Some(1),
         ["distributedtask", "packages" | "resourceusage", ..] => Some(2),
         _ => None,
     }

@@ -9,7 +9,10 @@ use crate::sandbox::state::{Agent, AgentRef, Authorization, Pool, PoolKind, Requ
 
 pub(super) const HOST_ID: &str = "5a4d0000-0000-4000-8000-000000000001";
 const SERVICE_OWNER: &str = "00025394-6065-48ca-87d9-7f5672854ef7";
-const PROJECT_ID: &str = "5a4d0000-0000-4000-8000-000000000002";
+pub(super) const PROJECT_ID: &str = "5a4d0000-0000-4000-8000-000000000002";
+
+/// The version of all plans. From 8 on the worker says that its job has ended; before, the agent does.
+pub(super) const PLAN_VERSION: u32 = 12;
 
 pub(super) fn date(moment: Timestamp) -> Value {
     format!("{moment:.7}").into()

@@ -37,6 +37,7 @@ pub use model::{Agent, AgentRef, JobResult, Message, MessageContent, Phase, Pool
 pub use refusal::Refusal;
 pub use rules::Rules;
 pub use sessions::SessionDraft;
+pub(super) use spec::made_up_variables;
 pub use spec::{AgentChange, AgentSpec, JobSpec, PoolKind, PoolSpec, Step};
 
 use waiting::Waiting;
@@ -59,6 +60,7 @@ pub struct State {
     clients: HashMap<String, (i64, i64)>,
     history: BTreeMap<(i64, i64), AgentRecord>,
     pipelines: Vec<String>,
+    last_pool: Option<i64>,
     last_request: i64,
     last_session: u64,
     last_client: u64,
@@ -87,6 +89,7 @@ impl State {
             clients: HashMap::new(),
             history: BTreeMap::new(),
             pipelines: Vec::new(),
+            last_pool: None,
             last_request: 0,
             last_session: 0,
             last_client: 0,

@@ -174,10 +174,11 @@ impl JobResult {
         }
     }
 
-    /// Reads its name in any case.
+    /// Reads its name in any case, or its number, which some clients send.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|result| result.name().eq_ignore_ascii_case(name))
+        let by_number = || Self::ALL.get(name.parse::<usize>().ok()?).copied();
+        Self::ALL.into_iter().find(|result| result.name().eq_ignore_ascii_case(name)).or_else(by_number)
     }
 }
 

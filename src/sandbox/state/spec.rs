@@ -82,12 +82,26 @@ impl AgentSpec {
         self
     }
 
+    /// The same agent with as many more variables as real machines have, some 70 bytes each.
+    #[must_use]
+    pub fn with_variables(mut self, count: usize) -> Self {
+        self.system_capabilities.extend(made_up_variables(count));
+        self
+    }
+
     /// The same agent, disabled.
     #[must_use]
     pub fn disabled(mut self) -> Self {
         self.enabled = false;
         self
     }
+}
+
+/// Variables as they are on machines with many tools.
+pub(in crate::sandbox) fn made_up_variables(count: usize) -> impl Iterator<Item = (String, String)> {
+    (0..count).map(|number| {
+        (format!("TOOLCHAIN_{number:03}_HOME"), format!("/opt/hostedtoolcache/tool-{number:03}/12.4.{number}/x64/bin"))
+    })
 }
 
 /// What a PATCH of an agent may change; what is `None` stays.

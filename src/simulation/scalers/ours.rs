@@ -8,7 +8,8 @@ use super::{Kind, Kinds, Order, POOL, Scaler, Settings, View};
 use crate::{
     core::{
         self, AgentChange, AgentId, AgentRef, AgentTemplate, Capabilities, INSTALLATION_CAPABILITY, Installation,
-        JobRequest, Plan, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Scale, Snapshot, Stage, StartRun,
+        JobRequest, Memory, Plan, Policy, PoolPolicy, PoolSnapshot, Purpose, RequestId, Run, Scale, Snapshot, Stage,
+        StartRun, Timeouts,
     },
     sandbox::{self, Phase},
 };
@@ -19,7 +20,6 @@ const INSTALLATION: &str = "simulation";
 const REVISION: &str = "1";
 
 /// The configuration's defaults.
-const START_TIMEOUT: Duration = Duration::from_mins(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// `core::plan` at each poll.
@@ -33,6 +33,7 @@ pub(super) struct Ours {
     replaced: usize,
     /// The version of what was seen when there was nothing to do, and until when that holds.
     idle: Option<((u64, u64), Option<Timestamp>)>,
+    memory: Memory,
 }
 
 impl Ours {
@@ -44,29 +45,39 @@ impl Ours {
             name_prefix: core::DEFAULT_PREFIX.to_owned(),
             revision: REVISION.to_owned(),
             recipe_reason: None,
+            registration_pending: None,
             recipe: crate::core::Recipe::default(),
             // One template accepts everything, as with the environment variables alone.
             capabilities: several.then(|| kind.capabilities.clone()),
             ignore_demands: Vec::new(),
             scale: Scale::default(),
             schedules: Vec::new(),
+            timeouts: timeouts(settings),
         });
         let policy = Policy {
             installation: Installation::new(INSTALLATION),
             organization: "https://dev.azure.com/simulation".to_owned(),
             max_agents: settings.max_agents,
-            start_timeout: START_TIMEOUT.max(settings.cold_start * 2),
+            timeouts: timeouts(settings),
             idle_timeout: IDLE_TIMEOUT,
             pools: vec![PoolPolicy {
                 name: POOL.to_owned(),
                 max_agents: None,
                 templates: templates.collect(),
                 paused: None,
+                removed: false,
             }],
             identity: String::new(),
             retire: false,
         };
-        Self { policy, kinds: kinds.merged.clone(), agents: Vec::new(), replaced: 0, idle: None }
+        Self {
+            policy,
+            kinds: kinds.merged.clone(),
+            agents: Vec::new(),
+            replaced: 0,
+            idle: None,
+            memory: Memory::default(),
+        }
     }
 
     fn observe(&mut self, view: &View<'_>) -> Snapshot {
@@ -109,7 +120,8 @@ impl Scaler for Ours {
             pool.runs.push(run);
             pool.agents.get_or_insert_default().push(agent);
         }
-        let yesterday = core::plan(&self.policy, &Snapshot { pools: vec![pool], ..Snapshot::default() }, now);
+        let yesterday =
+            core::plan(&self.policy, &Snapshot { pools: vec![pool], ..Snapshot::default() }, &Memory::default(), now);
         orders(yesterday).into_iter().filter(|order| matches!(order, Order::Register(_))).collect()
     }
 
@@ -122,16 +134,24 @@ impl Scaler for Ours {
             return Vec::new();
         }
         let mut snapshot = self.observe(view);
-        let plan = core::plan(&self.policy, &snapshot, now);
+        // There is one clock here, and it never jumps.
+        snapshot.looked_at = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
+        let plan = core::plan(&self.policy, &snapshot, &self.memory, now);
+        self.memory.remember(&self.policy, &snapshot, &plan);
         self.agents = snapshot.pools.pop().and_then(|pool| pool.agents).unwrap_or_default();
-        self.idle = plan.is_idle().then_some((view.version, plan.wake_at));
+        self.idle = (plan.is_idle() && !plan.wants_another_look()).then_some((view.version, plan.wake_at));
         orders(plan)
     }
 
     fn forget(&mut self) {
         self.agents.clear();
         self.idle = None;
+        self.memory = Memory::default();
     }
+}
+
+fn timeouts(settings: &Settings) -> Timeouts {
+    Timeouts::of_start(Timeouts::START.max(settings.cold_start * 2))
 }
 
 /// A run of this kind, and its agent that is online.
@@ -161,7 +181,7 @@ fn at_work(number: u32, kind: &Kind, now: Timestamp) -> (Run, core::Agent) {
 
 /// All that a plan wants done.
 fn orders(plan: Plan) -> Vec<Order> {
-    let Plan { starts, equips: _, stops, agents, pools: _, wake_at: _ } = plan;
+    let Plan { starts, equips: _, stops, agents, pools: _, found: _, wake_at: _ } = plan;
     let starts = starts.into_iter().map(Order::Start);
     let stops = stops.into_iter().map(|stop| Order::Stop(stop.name));
     let agents = agents.into_iter().map(|action| match action.change {

@@ -19,7 +19,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 pub(crate) use problem::Problem;
-pub(crate) use store::{Change, Key, Object};
+pub(crate) use store::{Backup, Change, Key, Object};
 
 use resource::{NAMESPACES, PODS, Resource, SECRETS};
 use server::Server;
@@ -66,6 +66,21 @@ impl Cluster {
     /// All that happened after a version.
     pub(crate) fn changes_since(&self, version: u64) -> Vec<Change> {
         self.see(|store| store.changes_since(version).to_vec())
+    }
+
+    /// All that happened after so many things had, whatever became of the API server meanwhile.
+    pub(crate) fn happened_since(&self, count: usize) -> Vec<Change> {
+        self.see(|store| store.happened_since(count).to_vec())
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn backup(&self) -> Backup {
+        self.see(|store| store.backup())
+    }
+
+    /// Makes everything what it was then.
+    pub(crate) fn restore(&self, backup: &Backup) {
+        self.see(|store| store.restore(backup));
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {

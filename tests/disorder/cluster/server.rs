@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response,
     body::Bytes,
-    header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER},
     http::request::Parts,
 };
 use kube::client::Body;
@@ -26,6 +26,7 @@ use super::{
     store::Key,
     watch, write,
 };
+use crate::clock;
 
 /// The body of an answer: at once, or line by line for a watch.
 pub(crate) type Answer = UnsyncBoxBody<Bytes, Infallible>;
@@ -127,7 +128,8 @@ fn change(
 
 /// An answer that is complete.
 pub(super) fn text(code: u16, text: String) -> Response<Answer> {
-    let answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json");
+    let date = clock::dated(clock::of_api_server());
+    let answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json").header(DATE, date);
     answer.body(Full::new(Bytes::from(text)).boxed_unsync()).unwrap()
 }
 

@@ -73,8 +73,20 @@ pub(crate) struct Store {
     version: u64,
     uids: u64,
     objects: BTreeMap<Key, Arc<Object>>,
+    /// What the API server knows of the past. A restored backup takes the younger part of it away.
     changes: Vec<Change>,
+    /// Everything that ever happened.
+    happened: Vec<Change>,
     versions: Versions,
+    /// How often a backup was restored: the connections of before are broken.
+    restored: u64,
+}
+
+/// The store as it was at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Backup {
+    version: u64,
+    objects: BTreeMap<Key, Arc<Object>>,
 }
 
 /// The version of an empty store. The real one does not begin at 1 either, for etcd counts more than objects.
@@ -83,7 +95,43 @@ const FIRST_VERSION: u64 = 100;
 impl Store {
     pub(crate) fn new() -> Self {
         let versions = Versions::default();
-        Self { version: FIRST_VERSION, uids: 0, objects: BTreeMap::new(), changes: Vec::new(), versions }
+        let (objects, changes, happened) = Default::default();
+        Self { version: FIRST_VERSION, uids: 0, objects, changes, happened, versions, restored: 0 }
+    }
+
+    pub(crate) fn backup(&self) -> Backup {
+        Backup { version: self.version, objects: self.objects.clone() }
+    }
+
+    /// Everything is as it was then, the version included. What was made since is gone, what was deleted is back.
+    pub(crate) fn restore(&mut self, backup: &Backup) {
+        let now = std::mem::replace(&mut self.objects, backup.objects.clone());
+        self.version = backup.version;
+        self.changes.retain(|change| change.version <= backup.version);
+        self.restored += 1;
+        let keys: std::collections::BTreeSet<&Key> = now.keys().chain(backup.objects.keys()).collect();
+        for key in keys {
+            let (before, after) = (now.get(key).cloned(), backup.objects.get(key).cloned());
+            let is_same = match (&before, &after) {
+                (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+                _ => false,
+            };
+            if !is_same {
+                let (version, at) = (self.version, Instant::now());
+                self.happened.push(Change { version, at, key: key.clone(), before, after, last: None });
+            }
+        }
+        self.versions.announce(u64::MAX - self.restored);
+    }
+
+    /// How often a backup was restored.
+    pub(crate) fn restored(&self) -> u64 {
+        self.restored
+    }
+
+    /// All that happened after so many things had.
+    pub(crate) fn happened_since(&self, count: usize) -> &[Change] {
+        &self.happened[count.min(self.happened.len())..]
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -140,7 +188,7 @@ impl Store {
         without_kind(&mut value);
         let metadata = &mut value["metadata"];
         metadata["uid"] = json!(format!("{:08x}-fa4e-4000-8000-000000000000", self.uids));
-        metadata["creationTimestamp"] = json!(clock::written(clock::now()));
+        metadata["creationTimestamp"] = json!(clock::written(clock::of_api_server()));
         if !key.namespace.is_empty() {
             metadata["namespace"] = json!(key.namespace);
         }
@@ -195,7 +243,9 @@ impl Store {
     }
 
     fn note(&mut self, key: Key, before: Option<Arc<Object>>, after: Option<Arc<Object>>, last: Option<Arc<Object>>) {
-        self.changes.push(Change { version: self.version, at: Instant::now(), key, before, after, last });
+        let change = Change { version: self.version, at: Instant::now(), key, before, after, last };
+        self.changes.push(change.clone());
+        self.happened.push(change);
         self.versions.announce(self.version);
     }
 }

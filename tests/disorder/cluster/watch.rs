@@ -39,6 +39,8 @@ struct Watch {
     /// When the next bookmark is due, if they are wanted.
     bookmark: Option<Instant>,
     is_over: bool,
+    /// How often a backup had been restored when it began.
+    restored: u64,
 }
 
 /// The answer to a watch. Every event comes late by `late`.
@@ -55,6 +57,7 @@ pub(super) fn answer(cluster: &Cluster, watched: Watched, query: &Query, late: D
         end,
         bookmark: query.is_set("allowWatchBookmarks").then(|| now + BOOKMARKS),
         is_over: false,
+        restored: cluster.see(|store| store.restored()),
     };
     watch.begin(query.number("resourceVersion").unwrap_or_default());
     let body = StreamBody::new(watch.lines()).boxed_unsync();
@@ -97,6 +100,9 @@ impl Watch {
                 return None;
             }
             self.waiter.look();
+            if self.cluster.see(|store| store.restored()) != self.restored {
+                return None;
+            }
             let mut due = None;
             for change in self.cluster.changes_since(self.sent) {
                 let shown_at = change.at + self.late;
@@ -120,6 +126,10 @@ impl Watch {
                 self.is_over = true;
             } else if self.bookmark.is_some_and(|bookmark| bookmark <= now) {
                 self.bookmark = Some(now + BOOKMARKS);
+                // One that waits for a version which is yet to come hears nothing at all.
+                if self.sent > self.cluster.see(|store| store.version()) {
+                    continue;
+                }
                 return Some(self.watched.bookmark(self.sent.max(1)));
             }
         }

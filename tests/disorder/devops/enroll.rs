@@ -14,10 +14,10 @@ use kubectl_ado::{
 };
 use serde_json::json;
 
-use crate::organization::has_key;
+use crate::{organization::has_key, weather::Call};
 
 use super::{
-    FakeAzureDevOps,
+    Asked, FakeAzureDevOps,
     translation::{agent as translated, error, offering, spec},
 };
 
@@ -66,14 +66,15 @@ impl FakeAzureDevOps {
         *agent = Some(id);
         let refused = || Err(Error::Unauthorized("another key is registered".to_owned()));
         let may = |state: &State| has_key(state, pool.0, id.0, &serial);
-        let signed_in = self.ask("sign in", |state| if may(state) { Ok(()) } else { refused() }).await;
+        let asked = Asked { call: Call::Session, pool: None, what: "sign in" };
+        let signed_in = self.ask(asked, |state| if may(state) { Ok(()) } else { refused() }).await;
         signed_in.map_err(at(ProofStep::SignIn))?;
-        let opened = self.tell("open a session", move |state, now| {
+        let opened = self.change(Call::Session, pool, "open a session", move |state, now| {
             let draft = SessionDraft { agent: id.0, ..SessionDraft::default() };
             state.open_session(pool.0, draft, now).map_err(|refusal| error(&refusal))
         });
         let session = opened.await.map_err(at(ProofStep::OpenSession))?;
-        let closed = self.tell("close the session", move |state, now| {
+        let closed = self.change(Call::Session, pool, "close the session", move |state, now| {
             state.close_session(pool.0, &session, now).map_err(|refusal| error(&refusal))
         });
         closed.await.map_err(at(ProofStep::CloseSession))
@@ -94,7 +95,8 @@ impl FakeAzureDevOps {
             None => format!("register {} with the key {serial}", spec.name),
             Some(agent) => format!("give agent {agent:?}, {}, the key {serial}", spec.name),
         };
-        self.tell(&what, move |state, now| {
+        let call = if agent.is_none() { Call::Register } else { Call::Update };
+        self.change(call, pool, &what, move |state, now| {
             let id = match agent {
                 None => state.register(pool.0, spec, now),
                 Some(agent) => state.replace(pool.0, agent.0, spec, now).map(|()| agent.0),
@@ -105,7 +107,9 @@ impl FakeAzureDevOps {
     }
 
     async fn named(&self, pool: PoolId, name: &str) -> Result<Option<Agent>, Error> {
-        self.ask(&format!("agent {name}"), |state| {
+        let pool_name = self.organization.name_of(pool.0);
+        let what = format!("agent {name}");
+        self.ask(Asked { call: Call::Agents, pool: Some(&pool_name), what: &what }, |state| {
             let found = state.pool(pool.0).map_err(|refusal| Error::NotFound(refusal.to_string()))?;
             let mut agents = found.agents();
             Ok(agents.find(|agent| agent.name.eq_ignore_ascii_case(name)).map(|agent| translated(state, agent)))

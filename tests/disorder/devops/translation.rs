@@ -1,10 +1,13 @@
 //! From the organization's own words to those of the port.
 
+use jiff::Timestamp;
 use kubectl_ado::{
     azure_devops::Error,
     core::{Agent, AgentId, AgentRef, Capabilities, JobRequest, Placeholder, RequestId, Stage},
     sandbox::{AgentSpec, Phase, Refusal, Request, State},
 };
+
+use crate::clock::{self, Machine};
 
 pub(super) fn spec(placeholder: &Placeholder) -> AgentSpec {
     offering(&placeholder.name, &placeholder.capabilities).disabled()
@@ -34,6 +37,7 @@ pub(super) fn error(refusal: &Refusal) -> Error {
     }
 }
 
+/// With all moments as Azure DevOps' clock shows them now.
 pub(super) fn job_request(request: &Request) -> JobRequest {
     let agent = request.agent.as_ref().map(|agent| AgentRef { id: AgentId(agent.id), name: agent.name.clone() });
     let stage = match (request.phase(), agent) {
@@ -44,8 +48,8 @@ pub(super) fn job_request(request: &Request) -> JobRequest {
     };
     JobRequest {
         id: RequestId(request.id),
-        queued_at: Some(request.queued_at),
-        received_at: request.received_at,
+        queued_at: Some(shown(request.queued_at)),
+        received_at: request.received_at.map(shown),
         stage,
         demands: request.demands().to_vec(),
         plan_type: Some(request.job.plan_type.clone()),
@@ -66,8 +70,12 @@ pub(super) fn agent(state: &State, agent: &kubectl_ado::sandbox::Agent) -> Agent
         online: agent.online,
         assigned: agent.assigned.map(RequestId),
         capabilities: agent.system_capabilities.iter().chain(&agent.user_capabilities).collect(),
-        created_at: Some(agent.created_at),
-        status_changed_at: Some(agent.status_changed_at),
-        last_finished_at: last.and_then(|request| request.finished_at),
+        created_at: Some(shown(agent.created_at)),
+        status_changed_at: Some(shown(agent.status_changed_at)),
+        last_finished_at: last.and_then(|request| request.finished_at).map(shown),
     }
+}
+
+fn shown(moment: Timestamp) -> Timestamp {
+    clock::shown_by(Machine::AzureDevOps, moment)
 }

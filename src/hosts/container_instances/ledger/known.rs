@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::observe::Seen;
-use crate::core::{Progress, RunPhase};
+use crate::{
+    core::{Progress, RunPhase},
+    hosts::HostError,
+};
 
 /// How old a look may be: at a group whose agent runs, at one that is on its way up, and at one whose job has ended.
 const RUNNING: Duration = Duration::from_secs(15);
@@ -32,6 +35,8 @@ pub(in crate::hosts::container_instances) struct Known {
     pub(super) deleted_at: Option<Instant>,
     /// When it may be deleted after that was refused, and the wait until then.
     not_before: Option<(Instant, Duration)>,
+    /// Why Azure refused its deletion, where that does not pass by itself.
+    pub(super) refused: Option<HostError>,
     pub(in crate::hosts::container_instances) log: Log,
 }
 
@@ -51,7 +56,16 @@ impl Known {
         if !seen.in_full {
             seen.run.phase = RunPhase::Live;
         }
-        Self { seen, since, looked_at, ending_until: None, deleted_at: None, not_before: None, log: Log::Unread }
+        Self {
+            seen,
+            since,
+            looked_at,
+            ending_until: None,
+            deleted_at: None,
+            not_before: None,
+            refused: None,
+            log: Log::Unread,
+        }
     }
 
     /// A list tells how far its provisioning is; what a look has told stays.
@@ -83,7 +97,8 @@ impl Known {
     }
 
     /// Its deletion was refused.
-    pub(super) fn not_deleted(&mut self) {
+    pub(super) fn not_deleted(&mut self, why: Option<HostError>) {
+        self.refused = why.filter(|why| matches!(why, HostError::Refused { .. }));
         let wait = self.not_before.map_or(DELETE_AGAIN, |(_, wait)| (wait * 2).min(LONGEST_DELETE_AGAIN));
         self.not_before = Some((Instant::now() + wait, wait));
     }
@@ -93,7 +108,7 @@ impl Known {
         match self.seen.run.progress {
             _ if self.ending_until.is_some_and(|until| now < until) => ENDING,
             Progress::Running => RUNNING,
-            Progress::Pending | Progress::Placed | Progress::Ended => STARTING,
+            Progress::Queued | Progress::Pending | Progress::Placed | Progress::Ended => STARTING,
         }
     }
 }

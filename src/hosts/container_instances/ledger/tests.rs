@@ -137,11 +137,41 @@ async fn a_deletion_that_was_refused_is_asked_for_less_and_less_often_and_the_ov
     let both = [("b".to_owned(), What::Overdue), ("a".to_owned(), What::Ended)];
     assert_eq!(chores(&ledger, false, 20_000), both);
     for wait in [5, 10, 20] {
-        ledger.not_deleted("b");
+        ledger.not_deleted("b", None);
         assert_eq!(chores(&ledger, false, 20_000).len(), 1);
         tokio::time::advance(Duration::from_secs(wait - 1)).await;
         assert_eq!(chores(&ledger, false, 20_000).len(), 1, "not before {wait} s");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(chores(&ledger, false, 20_000), both);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_deletion_lasts_until_the_group_goes_also_while_nobody_tries() {
+    let refused = HostError::Refused { reason: "locked", message: "cannot delete".to_owned(), fix: None };
+    let mut ledger = ledger(vec![seen("a", "Succeeded")]);
+    ledger.looked("a", Some(looked("a", RunPhase::Succeeded(at(100)), Progress::Ended)));
+    ledger.not_deleted("a", Some(refused.clone()));
+    assert_eq!((chores(&ledger, false, 200), ledger.lasting_refusal()), (vec![], Some(refused)));
+    // What passes by itself is no refusal.
+    ledger.not_deleted("a", Some(HostError::Unavailable("busy".to_owned())));
+    assert_eq!(ledger.lasting_refusal(), None);
+    ledger.not_deleted("a", Some(HostError::Refused { reason: "locked", message: String::new(), fix: None }));
+    ledger.deleted("a", at(0), at(200));
+    assert_eq!(ledger.lasting_refusal(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_another_installation_is_named_once_and_goes_when_its_time_is_long_over() {
+    let former = Former { name: "a".to_owned(), who: "installation green".to_owned(), deadline: at(1000) };
+    let mut ledger = ledger(vec![]);
+    assert_eq!(ledger.listed_former(vec![former.clone()]), std::slice::from_ref(&former));
+    assert_eq!(ledger.listed_former(vec![former.clone()]), []);
+    assert_eq!(ledger.given_up(at(1599)), []);
+    assert_eq!(ledger.given_up(at(1600)), std::slice::from_ref(&former));
+    assert_eq!(ledger.given_up(at(1601)), [], "it is on its way");
+    tokio::time::advance(Duration::from_secs(301)).await;
+    assert_eq!(ledger.given_up(at(1902)), [former]);
+    ledger.listed_former(vec![]);
+    assert_eq!(ledger.given_up(at(2000)), []);
 }

@@ -150,6 +150,7 @@ impl Setup {
                 retention: Retention { finished: Duration::from_secs(600), failed: Duration::from_secs(86_400) },
                 way: &self.way,
                 certified: self.way.authorities.is_some(),
+                lease: Some("kubectl-ado-abcde-0123456789ab"),
             },
         )
     }

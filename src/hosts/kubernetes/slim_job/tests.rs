@@ -96,3 +96,30 @@ fn a_collision_names_the_owner() {
     let helm = owner(|labels| *labels = json!({"app.kubernetes.io/managed-by": "Helm"}), "Linux Builds");
     assert!(helm.unwrap_err().contains("Helm"));
 }
+
+#[test]
+fn a_job_that_others_suspend_waits_in_their_queue_and_one_that_we_hold_does_not() {
+    let suspended_at = "2026-11-24T08:00:01Z";
+    let mut queued = job(&json!([{"type": "Suspended", "status": "True", "lastTransitionTime": suspended_at}]));
+    queued["spec"]["suspend"] = json!(true);
+    let run = kept(queued.clone()).run.unwrap();
+    assert_eq!((run.progress, run.progress_since), (Progress::Queued, Some(suspended_at.parse().unwrap())));
+    queued["metadata"]["annotations"]["kubectl-ado/held"] = json!("me 2026-11-24T08:00:00Z");
+    assert_eq!(kept(queued).run.unwrap().progress, Progress::Pending, "it is ours to resume");
+
+    let mut resumed =
+        job(&json!([{"type": "Suspended", "status": "False", "lastTransitionTime": "2026-11-24T09:00:00Z"}]));
+    resumed["status"]["startTime"] = json!("2026-11-24T09:00:00Z");
+    let run = kept(resumed).run.unwrap();
+    assert_eq!((run.progress, run.progress_since), (Progress::Pending, Some("2026-11-24T09:00:00Z".parse().unwrap())));
+}
+
+#[test]
+fn the_letter_case_of_the_organization_or_the_pool_makes_no_other_job() {
+    let mut other = job(&json!([]));
+    other["metadata"]["annotations"]["kubectl-ado/organization"] = json!("https://dev.azure.com/Contoso");
+    assert!(kept(other.clone()).run.is_some());
+    let slim: SlimJob = serde_json::from_value(other).unwrap();
+    assert!(slim.belongs_to(&Installation::new("us"), URL, "LINUX Builds").is_ok());
+    assert!(slim.belongs_to(&Installation::new("us"), URL, "Linux").is_err());
+}

@@ -262,3 +262,20 @@ async fn nobody_asks_why_a_held_job_has_no_pod() {
     sleep(Duration::from_secs(5)).await;
     assert!(fake.count("list events") > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_somebody_else_that_has_the_name_of_a_job_is_never_deleted() {
+    let fake = Fake::default();
+    let host = begun(&fake).await;
+    fake.with(|server| {
+        server.refused_once.push(("create secrets", 409, "AlreadyExists"));
+        server.objects.entry("secrets").or_default().push(json!({"metadata": {"uid": "s2", "labels": {}}}));
+    });
+    let refused = host.equip(&start(1).name, &files()).await;
+    assert!(
+        matches!(&refused, Err(HostError::Collision { owner, .. }) if owner.contains("somebody else")),
+        "{refused:?}"
+    );
+    let asked = calls(&fake, "delete secrets");
+    assert!(!asked.is_empty() && asked.iter().all(|body| body["dryRun"] == json!(["All"])), "{asked:?}");
+}

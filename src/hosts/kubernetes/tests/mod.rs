@@ -157,7 +157,11 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
             made["metadata"]["creationTimestamp"] = json!("2026-11-24T08:00:00Z");
             made
         }
-        "delete" if plural == "secrets" => json!({"kind": "Status", "details": {"uid": "s1"}}),
+        // As the real one does: what is deleted in the foreground is still there for a while.
+        "delete" if plural == "secrets" => match fake.with(|server| server.objects.get(plural).cloned()) {
+            Some(mut there) if body["propagationPolicy"] == "Foreground" && !there.is_empty() => there.remove(0),
+            _ => json!({"kind": "Status", "details": {"uid": "s1"}}),
+        },
         _ => json!({}),
     };
     Response::new(Body::from(answer.to_string()))

@@ -208,3 +208,18 @@ async fn a_failure_keeps_the_words_of_a_pod_that_is_gone() {
     let crate::core::RunPhase::Failed(_, reason) = &after[0].phase else { panic!("{after:?}") };
     assert_eq!(reason, "Evicted: The node was low on memory. (BackoffLimitExceeded)");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_names_the_lease_of_its_orchestrators_and_that_of_a_single_pass_names_none() {
+    for (once, has_lease) in [("false", true), ("true", false)] {
+        let fake = Fake::default();
+        let host = fake.host_with(&[("JOB_TOKEN_SECRET", "the-secret"), ("RUN_ONCE", once)]);
+        host.runs().await.unwrap();
+        host.start(&start(1)).await.unwrap();
+        let made = fake.with(|server| {
+            let created = server.calls.iter().find(|(call, _)| call == "create jobs").unwrap();
+            created.1["metadata"]["annotations"]["kubectl-ado/lease"].as_str().map(str::to_owned)
+        });
+        assert_eq!(made.is_some_and(|made| made.starts_with("kubectl-ado-")), has_lease);
+    }
+}

@@ -67,6 +67,26 @@ async fn stop_all_ends_adopted_runs_too_and_those_that_have_just_begun() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_ended_without_having_failed_leaves_nothing_that_the_next_one_waits_for() {
+    let place = Place::new();
+    let host = place.host("trap 'exit 143' TERM; echo started; sleep 1000 & wait");
+    let stopped_for = async |reason: StopReason, recipe| {
+        host.start(&StartRun { recipe, ..request(NAME) }).await.unwrap();
+        if recipe == Recipe::Token {
+            logged(&host, NAME, "started").await;
+        }
+        let stop = StopRun { name: NAME.into(), pool: "Default".into(), reason, agent: None };
+        AgentHost::stop(&host, &stop).await.unwrap();
+        assert_eq!(processes(&host, NAME), Vec::<i32>::new());
+        phase(&host, NAME).await
+    };
+    assert_eq!(stopped_for(StopReason::TakenBack, Recipe::Token).await, None);
+    assert!(host.log(NAME).exists(), "its log can still be read");
+    assert_eq!(stopped_for(StopReason::NeverReady, Recipe::JustInTime).await, None);
+    assert!(matches!(stopped_for(StopReason::NeverCame(None), Recipe::Token).await, Some(RunPhase::Failed(..))));
+}
+
+#[tokio::test]
 async fn stopping_what_has_ended_or_never_was_is_fine() {
     let place = Place::new();
     let host = place.host("exit 0");

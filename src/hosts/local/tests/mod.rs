@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{LocalHost, launch::mark, process};
 use crate::{
     config::{LocalConfig, TokenSource},
-    core::{Installation, Purpose, Recipe, RequestId, Retention, Run, RunPhase, StartRun},
+    core::{Installation, Purpose, Recipe, RequestId, Retention, Run, RunPhase, StartRun, StopReason, StopRun},
     hosts::AgentHost,
 };
 
@@ -17,6 +17,7 @@ mod environment;
 mod held;
 mod keeping;
 mod life;
+mod unreadable;
 
 const URL: &str = "http://127.0.0.1:9/contoso";
 const TOKEN: &str = "the-secret-token";

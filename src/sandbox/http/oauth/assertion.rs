@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use reqwest::Url;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -77,7 +78,7 @@ impl<'a> Assertion<'a> {
         verify(&of.public_key, self.signed.as_bytes(), &self.signature)?;
         let Claims { aud, nbf, .. } = &self.claims;
         let now = now.as_second();
-        if *aud != of.authorization_url {
+        if *aud != absolute(&of.authorization_url) {
             Err(AssertionFault::Audience)
         } else if nbf.saturating_sub(TOLERANCE) > now {
             Err(AssertionFault::TooEarly)
@@ -87,6 +88,12 @@ impl<'a> Assertion<'a> {
             Ok(())
         }
     }
+}
+
+/// A URL as .NET's `Uri.AbsoluteUri` has it: scheme and host in lower case, without the default port, blanks encoded.
+/// Agents are for that one, however the URL was written.
+fn absolute(url: &str) -> String {
+    url.parse::<Url>().map_or_else(|_| url.to_owned(), String::from)
 }
 
 fn part<T: DeserializeOwned>(text: &str) -> Result<T, AssertionFault> {

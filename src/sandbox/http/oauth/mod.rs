@@ -18,7 +18,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// The path after `_apis`, but for the organization's id.
 pub(super) const PATH: [&str; 2] = ["oauth2", "token"];
 
-/// A refusal, in OAuth's words.
+/// A refusal, in OAuth's words. Agents read it at the status 400 alone.
 struct Refused {
     status: u16,
     error: &'static str,
@@ -39,7 +39,7 @@ impl From<Refused> for Reply {
 
 /// The client is none, as an answer.
 pub(super) fn invalid_client(description: impl Into<String>) -> Reply {
-    Refused { status: 401, error: "invalid_client", description: description.into() }.into()
+    Refused { status: 400, error: "invalid_client", description: description.into() }.into()
 }
 
 pub(super) fn token(shared: &Shared, call: &Call) -> Reply {
@@ -100,5 +100,5 @@ fn told(shared: &Shared, fault: AssertionFault) -> Refused {
         AssertionFault::TooEarly | AssertionFault::Expired => format!(" Current server time is {:.0}.", shared.now()),
         _ => String::new(),
     };
-    Refused { status: 401, error: "invalid_client", description: format!("The client assertion: {fault}.{time}") }
+    Refused { status: 400, error: "invalid_client", description: format!("The client assertion: {fault}.{time}") }
 }

@@ -67,7 +67,11 @@ async fn packages_and_parallel_jobs_are_answered_in_both_forms() {
     let status = get(&sandbox, &format!("{pool}/jobrequests/{waiting}?includeStatus=true")).await;
     assert!(status["statusMessage"].as_str().unwrap().contains("Self-Hosted Private"));
     let options = call(&sandbox, Method::OPTIONS, "", None).await;
-    assert_eq!(options.json::<Value>().await.unwrap()["count"], 7);
+    assert_eq!(options.json::<Value>().await.unwrap()["count"], 20);
+    // Microsoft's Node client asks for the resources of an area.
+    let options = call(&sandbox, Method::OPTIONS, "Location", None).await.json::<Value>().await.unwrap();
+    assert_eq!((&options["count"], &options["value"][0]["resourceName"]), (&json!(1), &json!("ResourceAreas")));
+    assert_eq!(get(&sandbox, "resourceAreas").await["count"], 0);
 }
 
 #[tokio::test]
@@ -89,7 +93,7 @@ async fn a_sandbox_stops_with_its_last_handle() {
     let url = format!("{}/_apis/connectionData", sandbox.url());
     let other = sandbox.clone();
     drop(sandbox);
-    assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
+    assert_eq!(client().get(&url).send().await.unwrap().status(), 401);
     drop(other);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(client().get(&url).send().await.is_err());

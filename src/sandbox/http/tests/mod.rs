@@ -14,10 +14,12 @@ mod api;
 mod confined;
 mod encrypted;
 mod keys;
+mod lists;
 mod live;
 mod sign_in;
 mod trouble;
 mod users;
+mod worker;
 
 fn anywhere() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()

@@ -85,7 +85,7 @@ async fn a_token_ends_with_its_time_with_its_registration_and_with_its_key() {
     sandbox.remove_agent(id, agent.id).unwrap();
     assert_eq!(connect(&token).await, 401);
     let (status, reply) = post(&again.url, &form(&assertion(&again, &key))).await;
-    assert_eq!((status, &reply["error"]), (401, &json!("invalid_client")));
+    assert_eq!((status, &reply["error"]), (400, &json!("invalid_client")));
     assert_eq!(sandbox.assertions().refused, [(Fault::UnknownClient, 1)].into());
 }
 
@@ -142,7 +142,7 @@ async fn an_assertion_that_is_wrong_in_any_way_is_refused_and_counted() {
     let mut expected = std::collections::BTreeMap::new();
     for (fault, assertion) in assertions {
         let (status, reply) = post(&agent.url, &form(&assertion)).await;
-        assert_eq!((status, &reply["error"]), (401, &json!("invalid_client")), "{fault:?}");
+        assert_eq!((status, &reply["error"]), (400, &json!("invalid_client")), "{fault:?}");
         let description = reply["error_description"].as_str().unwrap();
         assert!(description.contains(&fault.to_string()), "{fault:?}: {description}");
         let about_time = matches!(fault, Fault::TooEarly | Fault::Expired);
@@ -210,7 +210,7 @@ async fn the_token_endpoint_has_faults_of_its_own() {
     get(&sandbox, &pool).await;
     let started = Instant::now();
     let (status, reply) = post(&agent.url, &form(&assertion)).await;
-    assert_eq!((status, &reply["error"]), (401, &json!("invalid_client")));
+    assert_eq!((status, &reply["error"]), (400, &json!("invalid_client")));
     assert_eq!(post(&agent.url, &form(&assertion)).await.0, 500);
     let (_, reply) = post(&agent.url, &form(&assertion)).await;
     assert!(started.elapsed() >= Duration::from_millis(600));

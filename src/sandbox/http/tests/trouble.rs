@@ -23,6 +23,14 @@ async fn a_wrong_token_gets_a_sign_in_page_or_with_suppress_a_401() {
     let bearer = client().get(&pools).bearer_auth(sandbox.token()).send().await.unwrap();
     assert_eq!(bearer.status(), 200);
 
+    // A private organization tells clients how to sign in, even those that do not ask for that; a public one knows nobody.
+    let refused = client().get(url("connectionData")).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let ways: Vec<_> = refused.headers().get_all("www-authenticate").iter().map(|way| way.to_str().unwrap()).collect();
+    let begins = ["Bearer authorization_uri=", "Basic realm=", "TFS-Federated"];
+    assert!(ways.len() == 3 && ways.iter().zip(begins).all(|(way, begin)| way.starts_with(begin)), "{ways:?}");
+    let public = start(Settings { is_public: true, ..Settings::default() });
+    let url = |path: &str| format!("{}/_apis/{path}", public.url());
     let nobody: Value = client().get(url("connectionData")).send().await.unwrap().json().await.unwrap();
     assert!(nobody["authenticatedUser"]["descriptor"].as_str().unwrap().starts_with("System:PublicAccess"));
     let somebody = get(&sandbox, "connectionData").await;

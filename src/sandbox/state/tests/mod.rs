@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 
 mod life;
+mod pools;
 mod properties;
 mod times;
 
